@@ -1,0 +1,2 @@
+//! The isorate command line.
+fn main() {}

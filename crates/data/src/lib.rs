@@ -1,0 +1,1 @@
+//! Embedded and hub data sets in one schema, and their imbalanced constructions.

@@ -1,0 +1,1 @@
+//! Small candle models with seeded initialization.

@@ -1,0 +1,1 @@
+//! Checked experiment specifications and the runs they describe.

@@ -1,0 +1,1 @@
+//! End-to-end tests of the isorate binary live in `tests/`.
