@@ -1,1 +1,11 @@
 //! Small candle models with seeded initialization.
+//!
+//! candle's CPU generator cannot be seeded, so every initial weight is drawn from a generator that the caller gives and the
+//! tensor is built from the numbers: the same generator state gives the same weights, bit for bit, on every machine.
+//! Parameters are handed out by name in a fixed order, under the names that PyTorch would use.
+
+mod linear;
+mod mlp;
+
+pub use linear::Linear;
+pub use mlp::{Activation, Mlp};

@@ -25,6 +25,7 @@ mod atomic;
 mod error;
 mod id;
 mod parquet;
+mod quiet;
 mod record;
 mod run;
 mod store;

@@ -7,7 +7,7 @@ use std::path::Path;
 use polars::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::{COLUMNS, Error, Header, Outcome, Record, Run};
+use crate::{COLUMNS, Error, Header, Outcome, Record, Run, quiet};
 
 /// The metadata key under which the header stands.
 const KEY: &str = "isorate";
@@ -65,11 +65,12 @@ fn frame(run: &Run) -> PolarsResult<DataFrame> {
 
 pub(crate) fn decode(bytes: Vec<u8>, path: &Path) -> Result<Run, Error> {
     let fail = |reason: String| Error::Unreadable { path: path.to_owned(), reason };
-    let metadata = read_metadata(&bytes).map_err(fail)?;
-    // The decoder may panic on altered bytes; the file is then as unreadable as one it refuses.
-    let records = std::panic::catch_unwind(|| read_records(bytes))
-        .map_err(|_| fail("its columns cannot be decoded".into()))?
-        .map_err(|error| fail(error.to_string()))?;
+    let (metadata, records) = quiet::catch(|| -> Result<_, String> {
+        let metadata = read_metadata(&bytes)?;
+        Ok((metadata, read_records(bytes).map_err(|error| error.to_string())?))
+    })
+    .ok_or_else(|| fail("its bytes were altered".into()))?
+    .map_err(fail)?;
     let run = Run { header: metadata.header, outcome: metadata.outcome, records, notes: metadata.notes };
     if run.records_hash() != metadata.records_hash {
         return Err(fail("its records do not have the hash that its header states".into()));

@@ -1,0 +1,39 @@
+use candle_core::{Device, Result, Tensor, Var};
+use rand::Rng;
+
+/// An affine map `y = x Wᵀ + b`, W: \[out, in\], b: \[out\], x: \[batch, in\], all `f32`.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    weight: Var,
+    bias: Option<Var>,
+}
+
+impl Linear {
+    /// Draws weights, then biases, from U(−1/√in, 1/√in): the default of PyTorch's `nn.Linear`.
+    pub fn new(inputs: usize, outputs: usize, bias: bool, rng: &mut impl Rng, device: &Device) -> Result<Self> {
+        let limit = 1.0 / (inputs.max(1) as f32).sqrt();
+        let mut draw = |count: usize| (0..count).map(|_| rng.random_range(-limit..limit)).collect::<Vec<f32>>();
+        let weight = Var::from_vec(draw(outputs * inputs), (outputs, inputs), device)?;
+        let bias = if bias { Some(Var::from_vec(draw(outputs), outputs, device)?) } else { None };
+        Ok(Self { weight, bias })
+    }
+
+    /// `x Wᵀ + b`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = x.matmul(&self.weight.t()?)?;
+        match &self.bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
+        }
+    }
+
+    /// W, \[out, in\].
+    pub fn weight(&self) -> &Var {
+        &self.weight
+    }
+
+    /// b, \[out\], if the map has one.
+    pub fn bias(&self) -> Option<&Var> {
+        self.bias.as_ref()
+    }
+}
