@@ -1,1 +1,23 @@
-//! Checked experiment specifications and the runs they describe.
+//! Checked experiment specifications, and the runs they describe.
+//!
+//! The way of the data: a specification file ([`Experiment`]) is planned at a [`Scale`] into [`Task`]s, each with an identity
+//! that says everything its numbers depend on; the [`Runner`] takes from the store what is finished and computes the rest.
+//! Figures see only what is in the store.
+
+mod colored;
+mod error;
+mod evaluate;
+mod moments;
+mod plan;
+mod runner;
+mod spec;
+mod theory;
+mod training;
+mod tuning;
+
+pub use error::{Error, Stop};
+pub use plan::{Task, plan, plan_tuning};
+pub use runner::{Event, Runner};
+pub use spec::{Experiment, Kind, Scale, Training, unknown};
+pub use theory::check_run;
+pub use tuning::{Choice, Tuned, choose};

@@ -1,0 +1,280 @@
+//! What the command line accepts: a contract with its users.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Reproduces, checks and draws "How Muon's Spectral Design Benefits Generalization: A Study on Imbalanced Data"
+/// (arXiv 2510.22980).
+///
+/// Data go to standard output, messages to standard error. Exit codes: 0 done, 1 a check failed, 2 wrong use or input,
+/// 130 interrupted.
+#[derive(Parser)]
+#[command(name = "isorate", version, max_term_width = 110)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    Figures(Figures),
+    VerifyTheory(VerifyTheory),
+    Trajectory(Trajectory),
+    Run(Run),
+    Tune(Tune),
+    Replay(Replay),
+    Claims(Claims),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Scale {
+    /// Seconds: shows that everything works
+    Smoke,
+    /// Minutes on two cores, with embedded data
+    Default,
+    /// The paper's models and data
+    Paper,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Data {
+    /// The real subsets that come with the program
+    Embedded,
+    /// The complete sets from the hub (not in this version)
+    Hub,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people
+    Table,
+    /// JSON for programs
+    Json,
+}
+
+/// Where results are kept and specifications found.
+#[derive(Args)]
+pub struct Places {
+    /// Folder of the results
+    #[arg(long, value_name = "DIR", default_value = ".isorate/results", env = "ISORATE_STORE")]
+    pub store: PathBuf,
+    /// Folder of the experiment specifications
+    #[arg(long, value_name = "DIR", default_value = "paper/experiments")]
+    pub experiments: PathBuf,
+}
+
+/// Run what is missing, then draw every figure and table
+///
+/// Finished runs are taken from the results folder and never made again. Files are written whole or not at all.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate figures f2 f5 --out drafts")]
+pub struct Figures {
+    /// Figures and tables to draw, such as f1 or t2; all if none is named
+    #[arg(value_name = "ID")]
+    pub ids: Vec<String>,
+    /// List what there is, and draw nothing
+    #[arg(long)]
+    pub list: bool,
+    /// How much to compute
+    #[arg(long, value_enum, default_value = "default")]
+    pub scale: Scale,
+    /// Where data sets come from
+    #[arg(long, value_enum, default_value = "embedded")]
+    pub data: Data,
+    /// Folder for the figures and tables
+    #[arg(long, value_name = "DIR", default_value = "figures")]
+    pub out: PathBuf,
+    /// Draw from the frozen results in figures/results, and run nothing
+    #[arg(long, conflicts_with = "store")]
+    pub frozen: bool,
+    #[command(flatten)]
+    pub places: Places,
+}
+
+/// Check simulation against closed form, and the theorems' bounds
+///
+/// Exits with 1 if a check fails.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate verify-theory --format json")]
+pub struct VerifyTheory {
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Random parameter sets for each theorem
+    #[arg(long, value_name = "N", default_value_t = 4000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub sets: u32,
+    /// Seed of the parameter sets
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum RuleName {
+    /// Gradient descent
+    Gd,
+    /// Normalized gradient descent
+    Ngd,
+    /// Spectral gradient descent
+    Specgd,
+    /// Sign gradient descent
+    Signgd,
+    /// Spectral power U Σ^p Vᵀ; needs --power
+    Power,
+    /// Muon with the exact polar factor
+    Muon,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Source {
+    /// The continuous-time closed form
+    ClosedForm,
+    /// The discrete rule on a real weight matrix, with step --eta
+    Simulation,
+}
+
+/// Print the spectral components α_c at given times, for a Gaussian mixture
+///
+/// The mixture is a TOML file with `priors`, `mean_norm`, `noise_std`, and optionally `dim` and `seed`.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate trajectory --model mixture.toml --rule specgd --times 0,0.1,0.2")]
+pub struct Trajectory {
+    /// The mixture, in TOML
+    #[arg(long, value_name = "FILE")]
+    pub model: PathBuf,
+    /// The update rule
+    #[arg(long, value_enum)]
+    pub rule: RuleName,
+    /// Times, separated by commas; in a simulation, multiples of eta
+    #[arg(long, value_name = "T0,T1,…", value_delimiter = ',', required = true)]
+    pub times: Vec<f64>,
+    /// Layers of the aligned deep linear model
+    #[arg(long, value_name = "L", default_value_t = 1)]
+    pub depth: usize,
+    /// Initial value e^(−D) of every layer of a deep model; the limit D → ∞ if not given
+    #[arg(long, value_name = "D")]
+    pub delta: Option<f64>,
+    /// Closed form or simulation
+    #[arg(long, value_enum, default_value = "closed-form")]
+    pub source: Source,
+    /// Step size of a simulation
+    #[arg(long, value_name = "E", default_value_t = 0.001)]
+    pub eta: f64,
+    /// Exponent p in [0, 1] of the spectral power
+    #[arg(long, value_name = "P")]
+    pub power: Option<f64>,
+    /// Momentum of muon, in [0, 1)
+    #[arg(long, value_name = "B")]
+    pub momentum: Option<f64>,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "csv")]
+    pub format: CsvFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CsvFormat {
+    /// Columns t,alpha_0,…
+    Csv,
+}
+
+/// Run one experiment into the results folder
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate run paper/experiments/f1.toml --scale smoke")]
+pub struct Run {
+    /// The specification
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How much to compute
+    #[arg(long, value_enum, default_value = "default")]
+    pub scale: Scale,
+    /// Do only part I of N of the runs, I from 1
+    #[arg(long, value_name = "I/N", value_parser = parse_shard)]
+    pub shard: Option<Shard>,
+    /// Go on after an interruption; finished runs are always kept, with or without this
+    #[arg(long)]
+    pub resume: bool,
+    /// Folder of the results
+    #[arg(long, value_name = "DIR", default_value = ".isorate/results", env = "ISORATE_STORE")]
+    pub store: PathBuf,
+}
+
+/// One part of the runs of an experiment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shard {
+    /// From 0.
+    pub index: usize,
+    pub count: usize,
+}
+
+fn parse_shard(text: &str) -> Result<Shard, String> {
+    let rule = "must be I/N with 1 ≤ I ≤ N, such as 1/4";
+    let (index, count) = text.split_once('/').ok_or(rule)?;
+    let (index, count): (usize, usize) = (index.parse().map_err(|_| rule)?, count.parse().map_err(|_| rule)?);
+    if index == 0 || index > count { Err(rule.into()) } else { Ok(Shard { index: index - 1, count }) }
+}
+
+/// Choose every optimizer's step size on validation data
+///
+/// Runs the grid of step sizes for the tuning seeds, then writes the choices beside the specification: `f1.toml` has
+/// `f1.tuned.toml`. Test data take no part in the choice.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate tune paper/experiments/f1.toml")]
+pub struct Tune {
+    /// The specification
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// How much to compute
+    #[arg(long, value_enum, default_value = "default")]
+    pub scale: Scale,
+    /// Folder of the results
+    #[arg(long, value_name = "DIR", default_value = ".isorate/results", env = "ISORATE_STORE")]
+    pub store: PathBuf,
+}
+
+/// Run reference trajectories through our optimizers
+///
+/// A file holds `w.0` and, for each step K, `grad.K` and `w.K`; its metadata entry `case` says the optimizer and its
+/// settings. Exits with 1 if a largest difference is above the tolerance.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate replay crates/optim/tests/golden/muon-exact-4x6.safetensors --tol 1e-9")]
+pub struct Replay {
+    /// Reference trajectories (safetensors)
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
+    /// Largest difference that passes; by default the one that fits the rule and its reference
+    #[arg(long, value_name = "TOL", value_parser = parse_tolerance)]
+    pub tol: Option<f64>,
+}
+
+fn parse_tolerance(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(tolerance) if tolerance >= 0.0 && tolerance.is_finite() => Ok(tolerance),
+        _ => Err("must be a finite number, not negative".into()),
+    }
+}
+
+/// Show each claim of the paper with its state
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate claims --frozen")]
+pub struct Claims {
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Scale of the runs that are looked at
+    #[arg(long, value_enum, default_value = "default")]
+    pub scale: Scale,
+    /// Judge the frozen results in figures/results
+    #[arg(long, conflicts_with = "store")]
+    pub frozen: bool,
+    /// The claims
+    #[arg(long, value_name = "FILE", default_value = "paper/claims.toml")]
+    pub claims: PathBuf,
+    /// Put the table between the claims markers of this file instead of printing it
+    #[arg(long, value_name = "FILE")]
+    pub write: Option<PathBuf>,
+    /// Exit with 1 if that file has another table (needs --write); changes nothing
+    #[arg(long, requires = "write")]
+    pub check: bool,
+    #[command(flatten)]
+    pub places: Places,
+}

@@ -1,0 +1,96 @@
+//! One file per command, and what several of them share.
+
+pub mod claims;
+pub mod figures;
+pub mod replay;
+pub mod run;
+pub mod trajectory;
+pub mod tune;
+pub mod verify_theory;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use isorate_results::Store;
+use isorate_train::{Error, Experiment, Runner, Stop, Task};
+
+use crate::args;
+use crate::progress::Progress;
+use crate::provenance::provenance;
+
+/// The frozen results of the repository.
+const FROZEN: &str = "figures/results";
+
+static STOP: Stop = Stop::new();
+
+impl From<args::Scale> for isorate_train::Scale {
+    fn from(scale: args::Scale) -> Self {
+        match scale {
+            args::Scale::Smoke => Self::Smoke,
+            args::Scale::Default => Self::Default,
+            args::Scale::Paper => Self::Paper,
+        }
+    }
+}
+
+/// The specification of an experiment that a figure needs.
+fn specification(experiments: &Path, id: &str) -> anyhow::Result<PathBuf> {
+    let path = experiments.join(format!("{id}.toml"));
+    if !path.is_file() {
+        anyhow::bail!(
+            "{}: no such specification\nhint: run isorate in the project's folder, or say where they are with --experiments",
+            path.display()
+        );
+    }
+    Ok(path)
+}
+
+/// Makes what is missing of the tasks. Ctrl-C stops between two steps; a second one at once.
+fn ensure(experiment: &Experiment, tasks: &[Task], store: &Store) -> anyhow::Result<Vec<isorate_results::Run>> {
+    // A second handler in the same process is refused; the first one serves.
+    let _ = ctrlc::set_handler(|| {
+        if STOP.check().is_err() {
+            std::process::exit(i32::from(crate::EXIT_INTERRUPTED));
+        }
+        STOP.request();
+    });
+    let progress = Progress::new(&experiment.id);
+    let runner = Runner {
+        store,
+        provenance: provenance(),
+        stop: &STOP,
+        workers: std::thread::available_parallelism().map_or(1, usize::from),
+        watch: &|event| progress.see(&event),
+    };
+    Ok(runner.ensure(tasks)?)
+}
+
+/// The runs of the tasks that are in the store; one that cannot be read counts as missing, and is named.
+fn stored(tasks: &[Task], store: &Store) -> anyhow::Result<Vec<isorate_results::Run>> {
+    let mut runs = Vec::new();
+    for task in tasks {
+        let id = task.header(provenance())?.run_id;
+        if store.contains(&task.experiment, &id) {
+            match store.read(&task.experiment, &id) {
+                Ok(run) => runs.push(run),
+                Err(error) => crate::output::message(&format!("warning: {error}")),
+            }
+        }
+    }
+    Ok(runs)
+}
+
+/// Fails before any work is done if nothing can be written to a folder.
+fn check_writable(folder: &Path) -> anyhow::Result<()> {
+    fs_err::create_dir_all(folder)?;
+    tempfile::Builder::new()
+        .prefix(".isorate-")
+        .tempfile_in(folder)
+        .with_context(|| format!("{}: cannot write into this folder\nhint: choose another one with --out", folder.display()))?;
+    Ok(())
+}
+
+/// A shorter word for the experiment's plan, for those that need the step sizes chosen beside it.
+fn plan(file: &Path, experiment: &Experiment, scale: args::Scale) -> Result<Vec<Task>, Error> {
+    isorate_train::plan(experiment, scale.into(), &isorate_train::Tuned::read(file)?)
+}

@@ -1,0 +1,28 @@
+use std::fmt::Write as _;
+
+use isorate_optim::replay;
+
+use crate::args::Replay;
+use crate::{Verdict, output};
+
+pub fn run(arguments: &Replay) -> anyhow::Result<Verdict> {
+    // All are read before any verdict is printed: a file that cannot be replayed is wrong input, not a failed check.
+    let replays = arguments.files.iter().map(replay).collect::<Result<Vec<_>, _>>()?;
+    let (mut text, mut failed) = (String::new(), 0);
+    for replay in &replays {
+        let tolerance = arguments.tol.unwrap_or(replay.tolerance);
+        writeln!(text, "{} {:.3e}", replay.file.display(), replay.max_abs_diff)?;
+        // Written so that a difference that is not a number fails.
+        if !(replay.max_abs_diff <= tolerance) {
+            failed += 1;
+            output::message(&format!(
+                "{}: differs by {:.3e} at step {}, more than {tolerance:e}",
+                replay.file.display(),
+                replay.max_abs_diff,
+                replay.worst_step
+            ));
+        }
+    }
+    output::data(&text)?;
+    Ok(if failed == 0 { Verdict::Passed } else { Verdict::Failed })
+}

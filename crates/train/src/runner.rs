@@ -1,0 +1,161 @@
+//! Takes from the store what is finished and computes the rest.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use isorate_results::{Error as StoreError, Outcome, Provenance, Record, Run, Store};
+
+use crate::colored::DataCache;
+use crate::plan::Work;
+use crate::{Error, Stop, Task};
+
+/// What happened, for whoever watches.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A stored file could not be used; it was moved aside and its run will be made again.
+    Damaged {
+        /// Where the file is now.
+        aside: PathBuf,
+        /// Why it could not be used.
+        reason: String,
+    },
+    /// How much is found finished, before the rest begins.
+    Planned {
+        /// Runs asked for.
+        total: usize,
+        /// Runs found in the store.
+        found: usize,
+    },
+    /// A run goes on: `done` of `total` steps.
+    Step {
+        /// The run.
+        task: &'a Task,
+        /// Steps made.
+        done: u64,
+        /// Steps asked for.
+        total: u64,
+    },
+    /// A run ended and is in the store.
+    Finished {
+        /// The run.
+        task: &'a Task,
+        /// How it ended.
+        outcome: &'a Outcome,
+        /// Its wall time, seconds.
+        seconds: f64,
+    },
+}
+
+/// Makes sure that runs are in the store.
+pub struct Runner<'a> {
+    /// Where runs are kept.
+    pub store: &'a Store,
+    /// What every run's provenance begins with.
+    pub provenance: Provenance,
+    /// Asked between any two steps.
+    pub stop: &'a Stop,
+    /// Runs made at the same time, each on a thread of its own.
+    pub workers: usize,
+    /// Hears of every event, from any thread.
+    pub watch: &'a (dyn Fn(Event) + Sync),
+}
+
+/// What a task leaves behind.
+pub(crate) struct Product {
+    pub(crate) outcome: Outcome,
+    pub(crate) records: Vec<Record>,
+    pub(crate) notes: std::collections::BTreeMap<String, String>,
+}
+
+impl Runner<'_> {
+    /// The runs of `tasks`, in their order: from the store where they are finished, else computed and stored.
+    ///
+    /// After an error, and after a request to stop, what was finished before is in the store.
+    pub fn ensure(&self, tasks: &[Task]) -> Result<Vec<Run>, Error> {
+        let mut runs = self.find(tasks)?;
+        let missing: Vec<usize> = (0..tasks.len()).filter(|&i| runs[i].is_none()).collect();
+        (self.watch)(Event::Planned { total: tasks.len(), found: tasks.len() - missing.len() });
+        let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let cache = DataCache::default();
+        let results: Mutex<Vec<(usize, Result<Run, Error>)>> = Mutex::default();
+        std::thread::scope(|scope| {
+            for _ in 0..self.workers.clamp(1, missing.len().max(1)) {
+                scope.spawn(|| {
+                    while !failed.load(Ordering::Relaxed) {
+                        let Some(&i) = missing.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                        let result = self.make(&tasks[i], &cache);
+                        failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                        results.lock().expect("no worker panics while it holds the lock").push((i, result));
+                    }
+                });
+            }
+        });
+        let mut results = results.into_inner().expect("no worker panics while it holds the lock");
+        results.sort_by_key(|(i, _)| *i);
+        for (i, result) in results {
+            runs[i] = Some(result?);
+        }
+        Ok(runs.into_iter().flatten().collect())
+    }
+
+    fn find(&self, tasks: &[Task]) -> Result<Vec<Option<Run>>, Error> {
+        tasks
+            .iter()
+            .map(|task| {
+                let id = task.header(Provenance::default())?.run_id;
+                if !self.store.contains(&task.experiment, &id) {
+                    return Ok(None);
+                }
+                match self.store.read(&task.experiment, &id) {
+                    Ok(run) => Ok(Some(run)),
+                    Err(error @ StoreError::Unreadable { .. }) => {
+                        let aside = self.store.set_aside(&task.experiment, &id)?;
+                        (self.watch)(Event::Damaged { aside, reason: error.to_string() });
+                        Ok(None)
+                    }
+                    Err(error) => Err(error.into()),
+                }
+            })
+            .collect()
+    }
+
+    fn make(&self, task: &Task, cache: &DataCache) -> Result<Run, Error> {
+        self.stop.check()?;
+        let start = Instant::now();
+        let step = |done, total| (self.watch)(Event::Step { task, done, total });
+        let product = match &task.work {
+            // Several runs at a time use the cores better than one run with several threads: most operations of a small
+            // network are too short to be split.
+            Work::Training(run) if self.workers > 1 => single_threaded(|| run.execute(cache, self.stop, &step))?,
+            Work::Training(run) => run.execute(cache, self.stop, &step)?,
+            Work::Moments(run) => run.execute()?,
+            Work::Theory(run) => run.execute()?,
+        };
+        let mut provenance = self.provenance.clone();
+        provenance.wall_seconds = start.elapsed().as_secs_f64();
+        provenance.threads = match &task.work {
+            Work::Training(_) if self.workers > 1 => 1,
+            _ => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        if let Work::Training(_) | Work::Moments(_) = &task.work {
+            provenance.data = crate::colored::provenance();
+        }
+        let mut run = Run::new(task.header(provenance)?, product.outcome, product.records);
+        run.notes = product.notes;
+        self.store.write(&run)?;
+        let seconds = start.elapsed().as_secs_f64();
+        (self.watch)(Event::Finished { task, outcome: &run.outcome, seconds });
+        Ok(run)
+    }
+}
+
+/// Runs `work` in a rayon pool of one thread, so that nothing inside it is split over threads.
+fn single_threaded<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
+        Ok(pool) => pool.install(work),
+        // A machine that cannot give one more thread can still do the work here.
+        Err(_) => work(),
+    }
+}

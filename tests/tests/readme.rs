@@ -1,0 +1,64 @@
+//! The README is the manual: its commands are run, and what they print is compared.
+
+use isorate_tests::{Workplace, root};
+
+fn readme() -> String {
+    fs_err::read_to_string(root().join("README.md")).unwrap()
+}
+
+/// The code blocks of one language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let opening = format!("```{language}\n");
+    text.split(opening.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+}
+
+#[test]
+fn examples_print_what_the_readme_says() {
+    let text = readme();
+    let workplace = Workplace::new();
+    let mut examples = 0;
+    for block in blocks(&text, "console") {
+        for example in block.split("$ ").filter(|example| !example.is_empty()) {
+            let (command, expected) = example.split_once('\n').unwrap();
+            if let Some(content) = command.strip_prefix("cat ") {
+                fs_err::write(workplace.path().join(content), expected).unwrap();
+                continue;
+            }
+            let words: Vec<&str> = command.split_whitespace().collect();
+            assert_eq!(words[0], "isorate", "{command}");
+            let ended = workplace.run(&words[1..]);
+            assert_eq!(ended.stdout, expected, "{command}: {}", ended.stderr);
+            examples += 1;
+        }
+    }
+    assert!(examples > 0, "the README shows no example");
+}
+
+/// Every `just …` the README names is a recipe.
+#[test]
+fn recipes_exist() {
+    let justfile = fs_err::read_to_string(root().join("justfile")).unwrap();
+    let recipes: Vec<&str> = justfile
+        .lines()
+        .filter(|line| line.starts_with(|c: char| c.is_ascii_lowercase()) && line.contains(':') && !line.contains(":="))
+        .map(|line| line.split([' ', ':']).next().unwrap())
+        .collect();
+    let text = readme();
+    let named: Vec<&str> = text
+        .match_indices("just ")
+        .filter(|(at, _)| text[..*at].ends_with(['`', ' ', '\n']))
+        .filter_map(|(at, _)| text[at + 5..].split(|c: char| !(c.is_ascii_lowercase() || c == '-')).next())
+        .filter(|word| !word.is_empty())
+        .collect();
+    assert!(named.contains(&"figures") && named.contains(&"test"));
+    for name in named {
+        assert!(recipes.contains(&name), "the README names `just {name}`, which is no recipe");
+    }
+}
+
+#[test]
+fn the_claims_table_is_current() {
+    let workplace = Workplace::new();
+    fs_err::copy(root().join("README.md"), workplace.path().join("README.md")).unwrap();
+    workplace.succeed(&["claims", "--frozen", "--write", "README.md", "--check"]);
+}
