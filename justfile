@@ -24,6 +24,11 @@ figures *ARGS: build
 replot *ARGS: build
     @"{{isorate}}" figures --frozen "$@"
 
+# Run what is missing in figures/results, then draw: how frozen results are made
+[group('figures')]
+freeze *ARGS: build
+    @"{{isorate}}" figures --store figures/results "$@"
+
 # Run one experiment into the results store: just run paper/experiments/f1.toml
 [group('figures')]
 run FILE *ARGS: build
