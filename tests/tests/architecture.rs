@@ -249,7 +249,7 @@ fn files_hold_no_paths_of_a_machine() {
     for file in repository_files() {
         let bytes = fs_err::read(root().join(&file)).expect("a file can be read");
         if let Some(start) = machine_path(&bytes, &paths) {
-            let line = bytes[..start].iter().filter(|&&byte| byte == b'\n').count() + 1;
+            let line = bytes[..start].split(|&byte| byte == b'\n').count();
             let end = bytes.len().min(start + 60);
             panic!("{}:{line} holds a path of one machine: {}", file.display(), String::from_utf8_lossy(&bytes[start..end]));
         }
