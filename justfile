@@ -1,0 +1,107 @@
+# Everything is built with one command, so that `just figures`, `just test` and CI compile the dependencies once.
+
+set positional-arguments
+
+isorate := env("CARGO_TARGET_DIR", "target") / "release/isorate"
+
+# List the recipes
+[private]
+default:
+    @just --justfile "{{justfile()}}" --list --unsorted
+
+# Build the whole workspace
+[private]
+build:
+    cargo build --release --workspace --locked
+
+# Run what is missing, then draw every figure and table into figures/
+[group('figures')]
+figures *ARGS: build
+    @"{{isorate}}" figures "$@"
+
+# Draw every figure and table from the frozen results in figures/results; run nothing
+[group('figures')]
+replot *ARGS: build
+    @"{{isorate}}" figures --frozen "$@"
+
+# Run what is missing in figures/results, then draw: how frozen results are made
+[group('figures')]
+freeze *ARGS: build
+    @"{{isorate}}" figures --store figures/results "$@"
+
+# Run one experiment into the results store: just run paper/experiments/f1.toml
+[group('figures')]
+run FILE *ARGS: build
+    @"{{isorate}}" run "$@"
+
+# Choose the step sizes of an experiment on validation data, and write them beside it
+[group('figures')]
+tune *ARGS: build
+    @"{{isorate}}" tune "$@"
+
+# Check simulation against closed form, and the bounds of the theorems
+[group('theory')]
+verify-theory *ARGS: build
+    @"{{isorate}}" verify-theory "$@"
+
+# Print the spectral components over time for a Gaussian mixture
+[group('theory')]
+trajectory *ARGS: build
+    @"{{isorate}}" trajectory "$@"
+
+# Run reference trajectories (safetensors) through our optimizers and print the largest differences
+[group('theory')]
+replay *ARGS: build
+    @"{{isorate}}" replay "$@"
+
+# Delete the finished runs in .isorate/results, so that they are run again; frozen results stay
+[confirm('Delete .isorate/results and every finished run in it? (y/N)')]
+[group('data')]
+clean-store:
+    rm -rf .isorate/results
+
+# Run every test: examples in the documentation, then unit, property, snapshot and end-to-end tests
+[group('check')]
+test *ARGS: build
+    cargo test --release --workspace --locked --doc --quiet
+    @if cargo nextest --version >/dev/null 2>&1; then set -x; cargo nextest run --release --workspace --locked --lib --bins --tests "$@"; else set -x; cargo test --release --workspace --locked --lib --bins --tests "$@"; fi
+
+# Format the code; `just fmt --check` only looks
+[group('check')]
+fmt *ARGS:
+    cargo fmt --all "$@"
+
+# Lint every target; a warning is an error
+[group('check')]
+lint:
+    cargo clippy --release --workspace --locked --all-targets -- -D warnings
+
+# Build the documentation into target/doc; a warning is an error
+[group('check')]
+doc:
+    RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --locked --no-deps
+
+# Check the dependencies' licences, duplicates and sources (needs cargo-deny)
+[group('check')]
+licences:
+    cargo deny --locked check licenses bans sources
+
+# Check the dependencies for known vulnerabilities (needs cargo-deny and the internet)
+[group('check')]
+advisories:
+    cargo deny --locked check advisories
+
+# Run everything that CI runs
+[group('check')]
+ci:
+    .ci/run
+
+# Show each claim of the paper with its state
+[group('paper')]
+claims *ARGS: build
+    @"{{isorate}}" claims "$@"
+
+# Write the claims table, as the frozen results have it, into README.md; `just readme --check` only looks
+[group('paper')]
+readme *ARGS: build
+    @"{{isorate}}" claims --frozen --write README.md "$@"
