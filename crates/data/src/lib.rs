@@ -1,1 +1,57 @@
-//! Embedded and hub data sets in one schema, and their imbalanced constructions.
+//! Labelled data sets with an exact origin, and the imbalanced data sets that are built from them.
+//!
+//! The way of the data through this crate:
+//!
+//! 1. A parquet file in the schema of the Hugging Face hub (`image: struct{bytes, path}` holding PNG, `label: i64`) becomes
+//!    [`Images`] through [`read_parquet`] or [`read_parquet_file`]. Embedded files ([`mnist`]) and files on disk take the same way.
+//! 2. [`hold_out`] draws a validation set from the training images, [`colorize`] builds Colored-MNIST.
+//! 3. [`Moments`] measures what the theory needs to know of a data set: the singular values of `Σ_yx`, the spectrum of `Σ_xx`
+//!    and how far Condition 1 is from holding. [`variance_shares`] tells which of those components read an attribute such as
+//!    the colour instead of the class.
+//!
+//! Every random choice comes from a [`stream`] of its own, derived from one seed, so the same call gives the same bytes.
+//!
+//! ```
+//! use isorate_data::{ColorLaw, Sampling, Split, colorize, hold_out, mnist};
+//!
+//! let images = mnist().load(Split::Train)?;
+//! assert_eq!((images.len(), images.shape()), (12_000, [1, 28, 28]));
+//!
+//! // 2,000 validation images with the class proportions of the training set.
+//! let parts = hold_out(images.labels(), images.classes(), 2_000, Sampling::Stratified, 1)?;
+//! let train = images.select(&parts.train)?;
+//!
+//! // 99% of every class in its own colour.
+//! let train = colorize(&train, &ColorLaw::correlated(0.99), 1, "train")?;
+//! assert_eq!(train.shape(), [3, 28, 28]);
+//! let minority = train.groups().iter().filter(|g| g.is_minority()).count();
+//! assert_eq!(minority, 100);
+//! # Ok::<(), isorate_data::DataError>(())
+//! ```
+
+mod colored;
+mod embedded;
+mod error;
+mod footer;
+mod idx;
+mod images;
+mod labelled;
+mod moments;
+mod pages;
+mod parquet;
+mod png;
+mod shares;
+mod split;
+mod stream;
+
+pub use colored::{ColorLaw, ColoredImages, Group, LFF_JITTER_STD, LFF_PALETTE, colorize};
+pub use embedded::{EmbeddedDataset, Split, mnist};
+pub use error::DataError;
+pub use idx::{parse_idx_images, parse_idx_labels};
+pub use images::Images;
+pub use labelled::LabelledFeatures;
+pub use moments::{Centering, Moments};
+pub use parquet::{read_parquet, read_parquet_file, write_parquet};
+pub use shares::{VarianceShares, variance_shares};
+pub use split::{HoldOut, Sampling, draw, hold_out};
+pub use stream::stream;

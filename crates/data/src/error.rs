@@ -1,0 +1,181 @@
+//! The one error of this crate.
+
+use std::fmt::Debug;
+
+/// What can be wrong with a data file, a setting or a data set handed in. Each message names the file or the setting, the value
+/// found and the rule it breaks; rows count from 0.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// The file cannot be opened or read; the message holds the path.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// The file does not start with the parquet magic bytes.
+    #[error("{name}: not a parquet file: it starts with {start:?} instead of \"PAR1\"{hint}")]
+    NotParquet {
+        /// The file.
+        name: String,
+        /// Its first bytes, escaped.
+        start: String,
+        /// What such a start usually means, or nothing.
+        hint: &'static str,
+    },
+    /// The file starts as parquet but its end is missing.
+    #[error(
+        "{name}: truncated parquet file: {length} bytes, and the last four are not \"PAR1\"\n\
+         hint: an interrupted download or copy looks like this; fetch the file again"
+    )]
+    TruncatedParquet {
+        /// The file.
+        name: String,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// The parquet structure contradicts itself.
+    #[error("{name}: damaged parquet file: {reason}")]
+    DamagedParquet {
+        /// The file.
+        name: String,
+        /// What the parquet reader says.
+        reason: String,
+    },
+    /// The parquet writer failed.
+    #[error("cannot write parquet: {reason}")]
+    WriteParquet {
+        /// What the parquet writer says.
+        reason: String,
+    },
+    /// A column of the schema is absent.
+    #[error("{name}: column {column:?} is missing; the file has {found}")]
+    MissingColumn {
+        /// The file.
+        name: String,
+        /// The column looked for.
+        column: &'static str,
+        /// The columns that are there.
+        found: String,
+    },
+    /// A column has another type than the schema says.
+    #[error("{name}: column {column:?} must be {expected}, but is {found}")]
+    ColumnType {
+        /// The file.
+        name: String,
+        /// The column.
+        column: &'static str,
+        /// The type of the schema.
+        expected: &'static str,
+        /// The type found.
+        found: String,
+    },
+    /// A value is null where the schema needs one.
+    #[error("{name}: row {row}: {column} is null")]
+    Null {
+        /// The file.
+        name: String,
+        /// The column or field.
+        column: &'static str,
+        /// The row.
+        row: usize,
+    },
+    /// The bytes of an image are not a PNG that can be used.
+    #[error("{name}: row {row}: undecodable image: {reason}")]
+    Image {
+        /// The file.
+        name: String,
+        /// The row.
+        row: usize,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An image has another size than the first one.
+    #[error(
+        "{name}: row {row}: the image is {} (channels × height × width), but row 0 is {}; all must agree",
+        shape_text(*found),
+        shape_text(*expected)
+    )]
+    ImageShape {
+        /// The file.
+        name: String,
+        /// The row.
+        row: usize,
+        /// Channels, height and width of row 0.
+        expected: [usize; 3],
+        /// Channels, height and width of this row.
+        found: [usize; 3],
+    },
+    /// A label is not the index of a class.
+    #[error("{name}: row {row}: label {label} is outside 0..{classes}")]
+    Label {
+        /// The file or data set.
+        name: String,
+        /// The row.
+        row: usize,
+        /// The label found.
+        label: i64,
+        /// The number of classes.
+        classes: usize,
+    },
+    /// There is no row at all.
+    #[error("{name}: no rows; a data set needs at least one")]
+    Empty {
+        /// The file or data set.
+        name: String,
+    },
+    /// Not an IDX file of the kind expected.
+    #[error("{name}: not an IDX file of {expected}: {reason}")]
+    Idx {
+        /// The file.
+        name: String,
+        /// What was expected.
+        expected: &'static str,
+        /// The rule it breaks.
+        reason: String,
+    },
+    /// A feature is NaN or infinite.
+    #[error("features: row {row}, column {column} is {value}; every feature must be finite")]
+    NotFinite {
+        /// The row.
+        row: usize,
+        /// The column.
+        column: usize,
+        /// The value.
+        value: f64,
+    },
+    /// A setting or argument breaks its rule.
+    #[error("{setting} = {value}: {rule}")]
+    Setting {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// The rule it breaks.
+        rule: String,
+    },
+    /// A matrix factorization did not converge.
+    #[error("{what} did not converge on a {rows} × {columns} matrix")]
+    NoConvergence {
+        /// The factorization.
+        what: &'static str,
+        /// Rows of the matrix.
+        rows: usize,
+        /// Columns of the matrix.
+        columns: usize,
+    },
+}
+
+impl DataError {
+    pub(crate) fn setting(
+        setting: &'static str,
+        value: impl Debug,
+        rule: impl Into<String>,
+    ) -> Self {
+        Self::Setting {
+            setting,
+            value: format!("{value:?}"),
+            rule: rule.into(),
+        }
+    }
+}
+
+fn shape_text([channels, height, width]: [usize; 3]) -> String {
+    format!("{channels} × {height} × {width}")
+}
