@@ -1,0 +1,166 @@
+//! What can go wrong, in one type.
+
+use std::path::PathBuf;
+
+use crate::groups::Role;
+use crate::replay::ReplayProblem;
+
+/// The result of everything here that can fail.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Every error of this crate. Each names the parameter, setting or file, the bad value and the rule it broke.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A hyperparameter outside its range.
+    #[error("{rule}: {setting} = {value}, but {requirement}")]
+    Setting {
+        /// The rule the hyperparameter belongs to.
+        rule: &'static str,
+        /// The hyperparameter.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// The condition it must meet.
+        requirement: &'static str,
+    },
+    /// The rule of one group is not valid.
+    #[error("group `{role}`: {problem}")]
+    Group {
+        /// The group.
+        role: Role,
+        /// What is wrong with its rule.
+        problem: Box<Error>,
+    },
+    /// A factor for the learning rate that is negative or not finite.
+    #[error("learning-rate factor = {0}, but it must be finite and not negative")]
+    LrFactor(f64),
+    /// The optimizer was given nothing to optimize.
+    #[error("the optimizer was given no parameters")]
+    NoParameters,
+    /// Two parameters have the same name.
+    #[error("parameter `{0}` is listed twice")]
+    DuplicateName(String),
+    /// One variable appears under two names, so it would be updated twice in each step.
+    #[error("parameters `{first}` and `{second}` are the same variable\nhint: list tied weights once, under the role that fits")]
+    SharedVariable {
+        /// The name listed first.
+        first: String,
+        /// The other name.
+        second: String,
+    },
+    /// A parameter without elements.
+    #[error("parameter `{name}` of shape {shape:?} has no elements")]
+    EmptyParameter {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+    },
+    /// A parameter that is neither f32 nor f64.
+    #[error(
+        "parameter `{name}` is {dtype:?}, but optimizer states need f32 or f64\nhint: keep the weights in f32 and convert them in the forward pass"
+    )]
+    ParameterDtype {
+        /// The parameter.
+        name: String,
+        /// Its element type.
+        dtype: candle_core::DType,
+    },
+    /// A rule for matrices met a parameter that is not one.
+    #[error(
+        "parameter `{name}` of shape {shape:?} is in group `{role}` under {rule}, which needs at least two dimensions\nhint: give it the role `vector`, or choose another rule for the group"
+    )]
+    NotAMatrix {
+        /// The parameter.
+        name: String,
+        /// Its shape.
+        shape: Vec<usize>,
+        /// Its group.
+        role: Role,
+        /// The group's rule.
+        rule: &'static str,
+    },
+    /// A tensor for an orthogonalizer that is not a non-empty matrix.
+    #[error("an orthogonalizer needs a matrix with at least one element, not a tensor of shape {shape:?}")]
+    MatrixShape {
+        /// The shape it has.
+        shape: Vec<usize>,
+    },
+    /// An element type that an orthogonalizer does not accept.
+    #[error("the {orthogonalizer} orthogonalizer does not accept {dtype:?} on {device}; it accepts {accepted}")]
+    MatrixDtype {
+        /// Which orthogonalizer.
+        orthogonalizer: &'static str,
+        /// The element type.
+        dtype: candle_core::DType,
+        /// The device of the tensor.
+        device: &'static str,
+        /// What is possible.
+        accepted: &'static str,
+    },
+    /// A NaN or an infinity where a finite matrix is needed.
+    #[error("the matrix to orthogonalize holds a NaN or an infinity")]
+    NonFiniteMatrix,
+    /// The singular value decomposition did not converge.
+    #[error("the singular value decomposition of a {rows}×{columns} matrix did not converge")]
+    SvdDidNotConverge {
+        /// Rows of the matrix.
+        rows: usize,
+        /// Columns of the matrix.
+        columns: usize,
+    },
+    /// A gradient with a NaN or an infinity. Nothing was updated.
+    #[error(
+        "the gradient of parameter `{name}` holds a NaN or an infinity; no parameter was updated\nhint: the run has diverged; try a smaller learning rate"
+    )]
+    NonFiniteGradient {
+        /// The parameter.
+        name: String,
+    },
+    /// A gradient that does not fit its parameter. Nothing was updated.
+    #[error(
+        "the gradient of parameter `{name}` is {dtype:?} of shape {shape:?}, but the parameter is {expected_dtype:?} of shape {expected_shape:?}"
+    )]
+    GradientMismatch {
+        /// The parameter.
+        name: String,
+        /// Element type of the gradient.
+        dtype: candle_core::DType,
+        /// Shape of the gradient.
+        shape: Vec<usize>,
+        /// Element type of the parameter.
+        expected_dtype: candle_core::DType,
+        /// Shape of the parameter.
+        expected_shape: Vec<usize>,
+    },
+    /// No parameter of the optimizer has a gradient.
+    #[error(
+        "none of the {parameters} parameters has a gradient\nhint: the loss does not depend on them, or the gradients belong to another model"
+    )]
+    NoGradients {
+        /// Number of parameters.
+        parameters: usize,
+    },
+    /// The update of one parameter failed. Parameters before it in the list were updated already.
+    #[error("updating parameter `{name}` with {rule}: {problem}")]
+    Update {
+        /// The parameter.
+        name: String,
+        /// Its rule.
+        rule: &'static str,
+        /// What happened.
+        problem: Box<Error>,
+    },
+    /// A reference trajectory that cannot be replayed.
+    #[error("{}: {problem}", file.display())]
+    Replay {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: ReplayProblem,
+    },
+    /// An error of candle itself, such as a device out of memory.
+    #[error(transparent)]
+    Candle(#[from] candle_core::Error),
+}

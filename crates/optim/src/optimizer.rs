@@ -1,0 +1,190 @@
+//! The optimizer: parameters, their rules and the step.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use candle_core::backprop::GradStore;
+use candle_core::{DType, Tensor, TensorId, Var};
+
+use crate::elementwise::shares_storage;
+use crate::reduce::all_finite;
+use crate::rules::Rule;
+use crate::{Error, GroupRules, NamedParam, Result, Role, RuleConfig};
+
+/// Updates a list of parameters, each by the rule of its group.
+///
+/// ```
+/// use candle_core::{Device, Tensor, Var};
+/// use isorate_optim::{GroupRules, Muon, NamedParam, Optimizer, RuleConfig};
+///
+/// let weight = Var::new(&[[0.5_f32, -0.3], [0.2, 0.1], [0.0, 0.4]], &Device::Cpu)?;
+/// let bias = Var::new(&[0.0_f32, 0.0, 0.0], &Device::Cpu)?;
+/// let params = NamedParam::infer_all([("fc1.bias".into(), bias.clone()), ("fc1.weight".into(), weight.clone())]);
+/// let groups = GroupRules::hidden_with_adamw(RuleConfig::Muon(Muon::new(0.02)));
+/// let mut optimizer = Optimizer::new(params, &groups)?;
+///
+/// let x = Tensor::new(&[[1.0_f32, 2.0]], &Device::Cpu)?;
+/// for _ in 0..3 {
+///     let loss = x.matmul(&weight.t()?)?.broadcast_add(&bias)?.sqr()?.sum_all()?;
+///     optimizer.step(&loss.backward()?)?;
+/// }
+/// # Ok::<(), isorate_optim::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Optimizer {
+    slots: Vec<Slot>,
+    lr_factor: f64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    assignment: Assignment,
+    var: Var,
+    rule: Box<dyn Rule>,
+}
+
+/// Which rule a parameter got.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    /// The parameter.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its group.
+    pub role: Role,
+    /// The group's rule.
+    pub rule: RuleConfig,
+}
+
+impl Optimizer {
+    /// An optimizer with fresh state. Parameters are updated in the order given; it does not influence the result.
+    ///
+    /// # Errors
+    /// When a rule is not valid, the list is empty, a name or a variable appears twice, a parameter is empty or neither
+    /// f32 nor f64, or the rule of its group cannot handle its shape.
+    pub fn new(params: Vec<NamedParam>, groups: &GroupRules) -> Result<Self> {
+        groups.validate()?;
+        if params.is_empty() {
+            return Err(Error::NoParameters);
+        }
+        let mut names: BTreeSet<String> = BTreeSet::new();
+        let mut variables: Vec<(TensorId, String)> = Vec::with_capacity(params.len());
+        let mut slots = Vec::with_capacity(params.len());
+        for NamedParam { name, role, var } in params {
+            if !names.insert(name.clone()) {
+                return Err(Error::DuplicateName(name));
+            }
+            if let Some((_, first)) = variables.iter().find(|(id, _)| *id == var.id()) {
+                return Err(Error::SharedVariable { first: first.clone(), second: name });
+            }
+            variables.push((var.id(), name.clone()));
+            let shape = var.dims().to_vec();
+            if var.elem_count() == 0 {
+                return Err(Error::EmptyParameter { name, shape });
+            }
+            if !matches!(var.dtype(), DType::F32 | DType::F64) {
+                return Err(Error::ParameterDtype { name, dtype: var.dtype() });
+            }
+            let config = *groups.get(role);
+            let rule = config.build(&name, role, &var)?;
+            slots.push(Slot { assignment: Assignment { name, shape, role, rule: config }, var, rule });
+        }
+        Ok(Self { slots, lr_factor: 1.0 })
+    }
+
+    /// One step along the gradients of a loss.
+    ///
+    /// A parameter without a gradient is skipped, together with its state, as in PyTorch and candle: layers may be
+    /// frozen or unused. All gradients are checked before anything is updated.
+    ///
+    /// # Errors
+    /// [`Error::NoGradients`] when no parameter has a gradient, [`Error::NonFiniteGradient`] when one holds a NaN or an
+    /// infinity and [`Error::GradientMismatch`] when one does not fit; all weights and states are then as before.
+    /// [`Error::Update`] when the device or a decomposition fails in the middle of the step.
+    pub fn step(&mut self, gradients: &GradStore) -> Result<()> {
+        let ready: Vec<Option<Tensor>> = self.slots.iter().map(|slot| slot.checked_gradient(gradients)).collect::<Result<_>>()?;
+        if ready.iter().all(Option::is_none) {
+            return Err(Error::NoGradients { parameters: self.slots.len() });
+        }
+        for (slot, gradient) in self.slots.iter_mut().zip(ready) {
+            if let Some(gradient) = gradient {
+                slot.rule.step(&slot.var, &gradient, self.lr_factor).map_err(|e| Error::Update {
+                    name: slot.assignment.name.clone(),
+                    rule: slot.assignment.rule.name(),
+                    problem: Box::new(e),
+                })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Backpropagates `loss` and makes a step.
+    ///
+    /// # Errors
+    /// Those of candle's `backward` and of [`Optimizer::step`].
+    pub fn backward_step(&mut self, loss: &Tensor) -> Result<()> {
+        self.step(&loss.backward()?)
+    }
+
+    /// Multiplies the learning rate of every rule by `factor` from now on, for schedules. Starts at 1; not cumulative.
+    /// Decoupled weight decay follows the learning rate.
+    ///
+    /// # Errors
+    /// [`Error::LrFactor`] when `factor` is negative or not finite.
+    pub fn set_lr_factor(&mut self, factor: f64) -> Result<()> {
+        if !(factor.is_finite() && factor >= 0.0) {
+            return Err(Error::LrFactor(factor));
+        }
+        self.lr_factor = factor;
+        Ok(())
+    }
+
+    /// The current factor of the learning rates.
+    pub fn lr_factor(&self) -> f64 {
+        self.lr_factor
+    }
+
+    /// Each parameter with its rule, in the order of the updates.
+    pub fn assignments(&self) -> impl ExactSizeIterator<Item = &Assignment> {
+        self.slots.iter().map(|slot| &slot.assignment)
+    }
+
+    /// A table of the parameters, one line each: role, rule, name, shape.
+    pub fn describe(&self) -> String {
+        let width = self.assignments().map(|a| a.name.chars().count()).max().unwrap_or(0);
+        let mut text = String::new();
+        for a in self.assignments() {
+            let (role, rule) = (a.role, a.rule.name());
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{role:<9}  {rule:<6}  {:<width$}  {:?}", a.name, a.shape);
+        }
+        text
+    }
+}
+
+impl Slot {
+    /// The gradient in the form that rules expect, or None when there is none.
+    fn checked_gradient(&self, gradients: &GradStore) -> Result<Option<Tensor>> {
+        let Some(gradient) = gradients.get(&self.var) else {
+            return Ok(None);
+        };
+        if gradient.shape() != self.var.shape() || gradient.dtype() != self.var.dtype() {
+            return Err(Error::GradientMismatch {
+                name: self.assignment.name.clone(),
+                dtype: gradient.dtype(),
+                shape: gradient.dims().to_vec(),
+                expected_dtype: self.var.dtype(),
+                expected_shape: self.var.dims().to_vec(),
+            });
+        }
+        // The gradient of a plain sum is a broadcast scalar; that of ½‖W‖², entered by hand, may be W itself.
+        let mut gradient = gradient.detach().contiguous()?;
+        if shares_storage(&gradient, &self.var) {
+            gradient = gradient.copy()?;
+        }
+        if !all_finite(&gradient)? {
+            return Err(Error::NonFiniteGradient { name: self.assignment.name.clone() });
+        }
+        Ok(Some(gradient))
+    }
+}

@@ -1,0 +1,120 @@
+//! The exact polar factor, on the CPU in f64.
+
+use candle_core::{DType, Device, Tensor};
+use faer::diag::Diag;
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
+use faer::linalg::matmul::matmul;
+use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
+
+use crate::reduce::{all_finite, f64_values, frobenius_norm};
+use crate::{Error, Result};
+
+/// Norms whose squares, and squared roundings, stay far inside the range of f64.
+const SAFE_NORM: std::ops::Range<f64> = 1e-100..1e100;
+
+/// UVᵀ of a contiguous f32 or f64 matrix [r, c] with at least one element.
+pub(super) fn polar_factor(matrix: &Tensor) -> Result<Tensor> {
+    let (rows, columns) = matrix.dims2()?;
+    if !all_finite(matrix)? {
+        return Err(Error::NonFiniteMatrix);
+    }
+    let norm = frobenius_norm(matrix)?;
+    if norm == 0.0 {
+        return Ok(matrix.zeros_like()?);
+    }
+    let mut values = f64_values(matrix)?;
+    if !SAFE_NORM.contains(&norm) {
+        // UVᵀ does not depend on the scale of X.
+        for x in &mut values {
+            *x /= norm;
+        }
+    }
+    let dtype = matrix.dtype();
+    let size = rows.max(columns) as f64;
+    // A row-major [r, c] slice is the column-major c×r matrix Xᵀ, whose polar factor is the transpose of the one
+    // wanted: nothing needs to be rearranged on the way in or out.
+    let transposed = MatRef::from_column_major_slice(&values, columns, rows);
+    let mut out = vec![0.0_f64; values.len()];
+    let target = MatMut::from_column_major_slice_mut(&mut out, columns, rows);
+    let converged = if dtype == DType::F64 {
+        by_svd(transposed, size * f64::EPSILON, target)
+    } else {
+        by_gram(transposed, size * f64::from(f32::EPSILON), target)
+    };
+    if !converged {
+        return Err(Error::SvdDidNotConverge { rows, columns });
+    }
+    Ok(Tensor::from_vec(out, (rows, columns), &Device::Cpu)?.to_dtype(dtype)?.to_device(matrix.device())?)
+}
+
+/// The decompositions run on one thread: with more, faer splits its sums by their number, and the result would depend
+/// on it.
+const DECOMPOSITION: Par = Par::Seq;
+
+/// Products split their result, not their sums: one thread for each rayon worker gives the same bits.
+fn product() -> Par {
+    Par::rayon(0)
+}
+
+/// Writes the polar factor of `x` from its thin singular value decomposition; false if that did not converge.
+fn by_svd(x: MatRef<'_, f64>, tolerance: f64, out: MatMut<'_, f64>) -> bool {
+    let (m, n) = x.shape();
+    let size = m.min(n);
+    let par = DECOMPOSITION;
+    let mut u = Mat::zeros(m, size);
+    let mut v = Mat::zeros(n, size);
+    let mut s = Diag::zeros(size);
+    let thin = ComputeSvdVectors::Thin;
+    let mut memory = MemBuffer::new(svd_scratch::<f64>(m, n, thin, thin, par, faer::prelude::default()));
+    let stack = MemStack::new(&mut memory);
+    if svd(x, s.as_mut(), Some(u.as_mut()), Some(v.as_mut()), par, stack, faer::prelude::default()).is_err() {
+        return false;
+    }
+    let s = s.column_vector();
+    let cut = tolerance * s[0];
+    let rank = (0..size).take_while(|&i| s[i] > cut).count();
+    matmul(out, Accum::Replace, u.as_ref().subcols(0, rank), v.as_ref().subcols(0, rank).transpose(), 1.0, product());
+    true
+}
+
+/// Writes the polar factor of `x` from the eigenvectors Q and eigenvalues σ² of its smaller Gram matrix:
+/// UVᵀ = X · Q diag(1/σ) Qᵀ for a tall X, and the same from the left for a wide one.
+///
+/// Only for tolerances well above √ε₆₄, since squaring loses the singular values below √ε₆₄·σ_max.
+fn by_gram(x: MatRef<'_, f64>, tolerance: f64, out: MatMut<'_, f64>) -> bool {
+    let (m, n) = x.shape();
+    let tall = m >= n;
+    let size = m.min(n);
+    let mut gram = Mat::zeros(size, size);
+    if tall {
+        matmul(gram.as_mut(), Accum::Replace, x.transpose(), x, 1.0, product());
+    } else {
+        matmul(gram.as_mut(), Accum::Replace, x, x.transpose(), 1.0, product());
+    }
+    let par = DECOMPOSITION;
+    let mut q = Mat::zeros(size, size);
+    let mut squares = Diag::zeros(size);
+    let vectors = ComputeEigenvectors::Yes;
+    let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(size, vectors, par, faer::prelude::default()));
+    let stack = MemStack::new(&mut memory);
+    let decomposed = self_adjoint_evd(gram.as_ref(), squares.as_mut(), Some(q.as_mut()), par, stack, faer::prelude::default());
+    if decomposed.is_err() {
+        return false;
+    }
+    // Eigenvalues come in nondecreasing order, and rounding can make the smallest ones negative.
+    let sigma = |i: usize| squares.column_vector()[i].max(0.0).sqrt();
+    let cut = tolerance * sigma(size - 1);
+    let first = (0..size).take_while(|&i| sigma(i) <= cut).count();
+    let kept = q.as_ref().subcols(first, size - first);
+    let scaled = Mat::from_fn(size, size - first, |i, j| kept[(i, j)] / sigma(first + j));
+    let mut root = gram;
+    matmul(root.as_mut(), Accum::Replace, scaled.as_ref(), kept.transpose(), 1.0, product());
+    if tall {
+        matmul(out, Accum::Replace, x, root.as_ref(), 1.0, product());
+    } else {
+        matmul(out, Accum::Replace, root.as_ref(), x, 1.0, product());
+    }
+    true
+}

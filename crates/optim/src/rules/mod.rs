@@ -1,0 +1,97 @@
+//! The update rules, one file each: its hyperparameters (public) and its state for one parameter (private).
+
+mod adam;
+mod adamw;
+mod muon;
+mod nmd;
+mod sgd;
+mod signum;
+mod specgd;
+
+use candle_core::{Tensor, Var};
+
+use crate::elementwise::{ScaledAdd, update2};
+use crate::{Error, Result};
+
+pub use adam::Adam;
+pub use adamw::AdamW;
+pub use muon::{Muon, Scale};
+pub use nmd::Nmd;
+pub use sgd::Sgd;
+pub use signum::Signum;
+pub use specgd::SpecGd;
+
+/// A rule with its state for one parameter.
+pub(crate) trait Rule: std::fmt::Debug + Send + Sync {
+    /// One update of `weight`, with the learning rate multiplied by `lr_factor`. `gradient` has the shape, type and
+    /// device of `weight`, is contiguous, finite, and does not share memory with it.
+    fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()>;
+}
+
+/// The average M ← βM + (1 − β)g with M₀ = 0. For β = 0 it is the gradient, and nothing is stored.
+#[derive(Debug)]
+pub(crate) struct Momentum {
+    beta: f64,
+    average: Option<Var>,
+}
+
+impl Momentum {
+    pub fn new(beta: f64, weight: &Var) -> Result<Self> {
+        let average = if beta == 0.0 { None } else { Some(zeros(weight)?) };
+        Ok(Self { beta, average })
+    }
+
+    /// Takes the gradient in and returns M.
+    pub fn update<'a>(&'a mut self, gradient: &'a Tensor) -> Result<&'a Tensor> {
+        match &self.average {
+            None => Ok(gradient),
+            Some(average) => {
+                update2(&ScaledAdd { keep: self.beta, scale: 1.0 - self.beta }, average, gradient)?;
+                Ok(average.as_tensor())
+            }
+        }
+    }
+}
+
+/// A state of zeros like `weight`.
+pub(crate) fn zeros(weight: &Var) -> Result<Var> {
+    Ok(Var::zeros(weight.shape(), weight.dtype(), weight.device())?)
+}
+
+/// The matrix [r, c] that a rule for matrices sees: the first dimension, and all others together. None for scalars and
+/// vectors.
+pub(crate) fn matrix_shape(shape: &[usize]) -> Option<(usize, usize)> {
+    match shape {
+        [] | [_] => None,
+        [rows, rest @ ..] => Some((*rows, rest.iter().product())),
+    }
+}
+
+/// Checks of single hyperparameters, shared by the rules.
+pub(crate) struct Check {
+    pub rule: &'static str,
+}
+
+impl Check {
+    pub fn that(
+        &self,
+        holds: bool,
+        setting: &'static str,
+        value: impl std::fmt::Display,
+        requirement: &'static str,
+    ) -> Result<()> {
+        if holds { Ok(()) } else { Err(Error::Setting { rule: self.rule, setting, value: value.to_string(), requirement }) }
+    }
+
+    pub fn lr(&self, lr: f64) -> Result<()> {
+        self.that(lr.is_finite() && lr > 0.0, "lr", lr, "a learning rate must be positive and finite")
+    }
+
+    pub fn decay_rate(&self, setting: &'static str, beta: f64) -> Result<()> {
+        self.that((0.0..1.0).contains(&beta), setting, beta, "it must lie in [0, 1)")
+    }
+
+    pub fn not_negative(&self, setting: &'static str, value: f64) -> Result<()> {
+        self.that(value.is_finite() && value >= 0.0, setting, value, "it must be finite and not negative")
+    }
+}

@@ -1,0 +1,89 @@
+//! Normalized momentum descent; without momentum, normalized gradient descent.
+
+use candle_core::{Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Momentum, Rule};
+use crate::Result;
+use crate::elementwise::{ScaledAdd, update2};
+use crate::reduce::frobenius_norm;
+
+/// Normalized momentum descent (NMD): steepest descent in the Frobenius norm of each parameter tensor.
+///
+/// For a parameter W of any shape with gradient g:
+///
+/// ```text
+/// M ← βM + (1 − β)g                M₀ = 0
+/// W ← W − η·M/‖M‖_F
+/// ```
+///
+/// β = 0 is normalized gradient descent (NGD), `rule = "ngd"` in settings. The norm is that of one parameter tensor,
+/// not of the whole model. A zero M gives no update; a norm so small that η/‖M‖_F overflows counts as zero.
+///
+/// Default: momentum 0.9. State: one tensor when momentum > 0. The rule does not change when the loss is multiplied by
+/// a constant.
+///
+/// ```
+/// use candle_core::{Device, Var};
+/// use isorate_optim::{GroupRules, NamedParam, Nmd, Optimizer, Role, RuleConfig};
+///
+/// let w = Var::new(&[[3.0_f64, 4.0]], &Device::Cpu)?;
+/// let params = vec![NamedParam::new("w", Role::Matrix, w.clone())];
+/// let mut optimizer = Optimizer::new(params, &GroupRules::uniform(RuleConfig::Nmd(Nmd::new(1.0))))?;
+/// optimizer.backward_step(&w.sqr()?.sum_all()?)?;
+/// assert!((w.to_vec2::<f64>()?[0][0] - 2.4).abs() < 1e-12);
+/// # Ok::<(), isorate_optim::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Nmd {
+    /// Learning rate η > 0: the Frobenius norm of each step.
+    pub lr: f64,
+    /// Momentum β in [0, 1).
+    #[serde(default = "default_momentum")]
+    pub momentum: f64,
+}
+
+fn default_momentum() -> f64 {
+    0.9
+}
+
+impl Nmd {
+    /// The rule with its default momentum.
+    pub fn new(lr: f64) -> Self {
+        Self { lr, momentum: default_momentum() }
+    }
+
+    /// Normalized gradient descent: no momentum.
+    pub fn ngd(lr: f64) -> Self {
+        Self { lr, momentum: 0.0 }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let check = Check { rule: "nmd" };
+        check.lr(self.lr)?;
+        check.decay_rate("momentum", self.momentum)
+    }
+
+    pub(crate) fn build(&self, weight: &Var) -> Result<NmdState> {
+        Ok(NmdState { lr: self.lr, momentum: Momentum::new(self.momentum, weight)? })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct NmdState {
+    lr: f64,
+    momentum: Momentum,
+}
+
+impl Rule for NmdState {
+    fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
+        let average = self.momentum.update(gradient)?;
+        let norm = frobenius_norm(average)?;
+        let scale = -self.lr * lr_factor / norm;
+        if norm == 0.0 || !scale.is_finite() {
+            return Ok(());
+        }
+        update2(&ScaledAdd { keep: 1.0, scale }, weight, average)
+    }
+}

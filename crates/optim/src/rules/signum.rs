@@ -1,0 +1,81 @@
+//! Sign descent with momentum; without momentum, SignGD.
+
+use candle_core::{Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Momentum, Rule};
+use crate::Result;
+use crate::elementwise::{SignStep, update2};
+
+/// Signum: steepest descent in the elementwise maximum norm, with momentum (J. Bernstein et al., 2018).
+///
+/// For a parameter W of any shape with gradient g:
+///
+/// ```text
+/// M ← βM + (1 − β)g                M₀ = 0
+/// W ← W − η·sign(M)                sign(0) = 0
+/// ```
+///
+/// β = 0 is SignGD, `rule = "signgd"` in settings.
+///
+/// Default: momentum 0.9. State: one tensor when momentum > 0.
+///
+/// ```
+/// use candle_core::{Device, Var};
+/// use isorate_optim::{GroupRules, NamedParam, Optimizer, Role, RuleConfig, Signum};
+///
+/// let w = Var::new(&[3.0_f64, 0.0, -4.0], &Device::Cpu)?;
+/// let params = vec![NamedParam::new("w", Role::Vector, w.clone())];
+/// let mut optimizer = Optimizer::new(params, &GroupRules::uniform(RuleConfig::Signum(Signum::new(0.5))))?;
+/// optimizer.backward_step(&w.sqr()?.sum_all()?)?;
+/// assert_eq!(w.to_vec1::<f64>()?, [2.5, 0.0, -3.5]);
+/// # Ok::<(), isorate_optim::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Signum {
+    /// Learning rate η > 0: how far every element moves in a step.
+    pub lr: f64,
+    /// Momentum β in [0, 1).
+    #[serde(default = "default_momentum")]
+    pub momentum: f64,
+}
+
+fn default_momentum() -> f64 {
+    0.9
+}
+
+impl Signum {
+    /// The rule with its default momentum.
+    pub fn new(lr: f64) -> Self {
+        Self { lr, momentum: default_momentum() }
+    }
+
+    /// SignGD: no momentum.
+    pub fn signgd(lr: f64) -> Self {
+        Self { lr, momentum: 0.0 }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let check = Check { rule: "signum" };
+        check.lr(self.lr)?;
+        check.decay_rate("momentum", self.momentum)
+    }
+
+    pub(crate) fn build(&self, weight: &Var) -> Result<SignumState> {
+        Ok(SignumState { lr: self.lr, momentum: Momentum::new(self.momentum, weight)? })
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct SignumState {
+    lr: f64,
+    momentum: Momentum,
+}
+
+impl Rule for SignumState {
+    fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
+        let average = self.momentum.update(gradient)?;
+        update2(&SignStep { step: self.lr * lr_factor }, weight, average)
+    }
+}

@@ -1,0 +1,73 @@
+//! Spectral gradient descent.
+
+use candle_core::{Tensor, Var};
+use serde::{Deserialize, Serialize};
+
+use super::{Check, Rule};
+use crate::elementwise::{ScaledAdd, update2};
+use crate::{Orthogonalizer, Result};
+
+/// Spectral gradient descent (SpecGD): steepest descent in the spectral norm.
+///
+/// For a matrix W, [r, c], with gradient g = U diag(σ) Vᵀ:
+///
+/// ```text
+/// W ← W − η·UVᵀ
+/// ```
+///
+/// by the exact polar factor ([`Orthogonalizer::Exact`]): every singular direction of the gradient moves at the same
+/// rate. Singular values under max(r, c)·ε·σ_max are dropped with their directions; a zero gradient gives no update.
+///
+/// Tensors of more dimensions, such as convolution filters [out, in, h, w], are matrices [out, in·h·w]. Vectors are not
+/// accepted: their group has its own rule, by default [`Nmd::ngd`](crate::Nmd::ngd) with the same learning rate, which
+/// is steepest descent in the ℓ2 norm.
+///
+/// No state. With momentum, the rule is [`Muon`](crate::Muon) with the exact orthogonalizer.
+///
+/// ```
+/// use candle_core::{Device, Var};
+/// use isorate_optim::{GroupRules, NamedParam, Optimizer, Role, RuleConfig, SpecGd};
+///
+/// let w = Var::new(&[[5.0_f64, 0.0], [0.0, 0.1]], &Device::Cpu)?;
+/// let params = vec![NamedParam::new("w", Role::Matrix, w.clone())];
+/// let mut optimizer = Optimizer::new(params, &GroupRules::uniform(RuleConfig::SpecGd(SpecGd::new(0.1))))?;
+/// optimizer.backward_step(&w.sqr()?.sum_all()?)?;
+/// // The large and the small singular value both lose 0.1.
+/// let w = w.to_vec2::<f64>()?;
+/// assert!((w[0][0] - 4.9).abs() < 1e-12 && w[1][1].abs() < 1e-12);
+/// # Ok::<(), isorate_optim::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpecGd {
+    /// Learning rate η > 0: the spectral norm of each step.
+    pub lr: f64,
+}
+
+impl SpecGd {
+    /// The rule.
+    pub fn new(lr: f64) -> Self {
+        Self { lr }
+    }
+
+    pub(crate) fn validate(self) -> Result<()> {
+        Check { rule: "specgd" }.lr(self.lr)
+    }
+
+    pub(crate) fn build(self, matrix: (usize, usize)) -> SpecGdState {
+        SpecGdState { lr: self.lr, matrix }
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct SpecGdState {
+    lr: f64,
+    matrix: (usize, usize),
+}
+
+impl Rule for SpecGdState {
+    fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
+        let direction = Orthogonalizer::Exact.apply(&gradient.reshape(self.matrix)?)?.reshape(weight.shape())?;
+        update2(&ScaledAdd { keep: 1.0, scale: -self.lr * lr_factor }, weight, &direction)
+    }
+}

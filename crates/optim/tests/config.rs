@@ -1,0 +1,145 @@
+//! Rules as they stand in settings: defaults, strictness, the canonical form, ranges.
+#![allow(clippy::float_cmp, clippy::unwrap_used, reason = "tests compare exact values and fail by a panic")]
+
+use isorate_optim::{
+    Adam, AdamW, IterationDtype, Muon, NewtonSchulz, Nmd, Orthogonalizer, Result, RuleConfig, Scale, Sgd, Signum, SpecGd,
+};
+
+const RULE_NAMES: [&str; 9] = ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon"];
+
+fn parse(json: &str) -> Result<RuleConfig, String> {
+    serde_json::from_str(json).map_err(|e| e.to_string())
+}
+
+fn canonical(json: &str) -> String {
+    serde_json::to_string(&parse(json).unwrap()).unwrap()
+}
+
+#[test]
+fn defaults_are_written_out() {
+    let cases = [
+        (r#"{"rule":"sgd","lr":0.1}"#, r#"{"rule":"sgd","lr":0.1,"momentum":0.0,"nesterov":false,"weight_decay":0.0}"#),
+        (r#"{"rule":"adam","lr":1}"#, r#"{"rule":"adam","lr":1.0,"beta1":0.9,"beta2":0.999,"eps":1e-8,"weight_decay":0.0}"#),
+        (r#"{"lr":0.1,"rule":"adamw"}"#, r#"{"rule":"adamw","lr":0.1,"beta1":0.9,"beta2":0.999,"eps":1e-8,"weight_decay":0.01}"#),
+        (r#"{"rule":"nmd","lr":0.1}"#, r#"{"rule":"nmd","lr":0.1,"momentum":0.9}"#),
+        (r#"{"rule":"ngd","lr":0.1}"#, r#"{"rule":"nmd","lr":0.1,"momentum":0.0}"#),
+        (r#"{"rule":"signum","lr":0.1}"#, r#"{"rule":"signum","lr":0.1,"momentum":0.9}"#),
+        (r#"{"rule":"signgd","lr":0.1,"momentum":0}"#, r#"{"rule":"signum","lr":0.1,"momentum":0.0}"#),
+        (r#"{"rule":"specgd","lr":0.1}"#, r#"{"rule":"specgd","lr":0.1}"#),
+        (
+            r#"{"rule":"muon","lr":0.02}"#,
+            r#"{"rule":"muon","lr":0.02,"momentum":0.95,"nesterov":true,"orthogonalizer":"newton-schulz","ns_steps":5,"ns_dtype":"tensor","scale":"original","weight_decay":0.0}"#,
+        ),
+        (
+            r#"{"rule":"muon","lr":0.02,"orthogonalizer":"exact","scale":"match_rms_adamw"}"#,
+            r#"{"rule":"muon","lr":0.02,"momentum":0.95,"nesterov":true,"orthogonalizer":"exact","scale":"match_rms_adamw","weight_decay":0.0}"#,
+        ),
+    ];
+    for (given, expected) in cases {
+        assert_eq!(canonical(given), expected);
+        assert_eq!(canonical(expected), expected, "the canonical form reads back");
+        let through_toml = toml::to_string(&parse(given).unwrap()).unwrap();
+        assert_eq!(toml::from_str::<RuleConfig>(&through_toml).unwrap(), parse(given).unwrap());
+    }
+}
+
+#[test]
+fn constructors_and_settings_have_the_same_defaults() {
+    let pairs = [
+        (r#"{"rule":"sgd","lr":0.1}"#, RuleConfig::Sgd(Sgd::new(0.1))),
+        (r#"{"rule":"adam","lr":0.1}"#, RuleConfig::Adam(Adam::new(0.1))),
+        (r#"{"rule":"adamw","lr":0.1}"#, RuleConfig::AdamW(AdamW::new(0.1))),
+        (r#"{"rule":"nmd","lr":0.1}"#, RuleConfig::Nmd(Nmd::new(0.1))),
+        (r#"{"rule":"signum","lr":0.1}"#, RuleConfig::Signum(Signum::new(0.1))),
+        (r#"{"rule":"specgd","lr":0.1}"#, RuleConfig::SpecGd(SpecGd::new(0.1))),
+        (r#"{"rule":"muon","lr":0.1}"#, RuleConfig::Muon(Muon::new(0.1))),
+    ];
+    for (json, rule) in pairs {
+        assert_eq!(parse(json).unwrap(), rule);
+        assert_eq!(rule.with_lr(0.3).lr(), 0.3);
+        assert!(json.contains(rule.name()));
+    }
+}
+
+#[test]
+fn every_setting_of_muon_is_read() {
+    let json = r#"{"rule":"muon","lr":0.5,"momentum":0.8,"nesterov":false,"orthogonalizer":"newton-schulz",
+        "ns_steps":3,"ns_dtype":"f64","scale":"spectral","weight_decay":0.25}"#;
+    let expected = Muon {
+        lr: 0.5,
+        momentum: 0.8,
+        nesterov: false,
+        orthogonalizer: Orthogonalizer::NewtonSchulz(NewtonSchulz { steps: 3, dtype: IterationDtype::F64 }),
+        scale: Scale::Spectral,
+        weight_decay: 0.25,
+    };
+    assert_eq!(parse(json).unwrap(), RuleConfig::Muon(expected));
+}
+
+#[test]
+fn foreign_keys_and_values_are_rejected_by_name() {
+    let cases = [
+        (r#"{"rule":"sgd","lr":0.1,"momentun":0.9}"#, "unknown field `momentun`"),
+        (r#"{"rule":"adam","lr":0.1,"momentum":0.9}"#, "unknown field `momentum`"),
+        (r#"{"rule":"adamw","lr":0.1,"betas":[0.9,0.99]}"#, "unknown field `betas`"),
+        (r#"{"rule":"nmd","lr":0.1,"nesterov":true}"#, "unknown field `nesterov`"),
+        (r#"{"rule":"ngd","lr":0.1,"eps":0.9}"#, "unknown field `eps`"),
+        (r#"{"rule":"ngd","lr":0.1,"momentum":0.9}"#, "ngd has none; use rule = \"nmd\""),
+        (r#"{"rule":"signgd","lr":0.1,"momentum":0.9}"#, "signgd has none; use rule = \"signum\""),
+        (r#"{"rule":"signum","lr":0.1,"weight_decay":0.9}"#, "unknown field `weight_decay`"),
+        (r#"{"rule":"specgd","lr":0.1,"momentum":0.9}"#, "unknown field `momentum`"),
+        (r#"{"rule":"muon","lr":0.1,"steps":5}"#, "unknown field `steps`"),
+        (r#"{"rule":"muon","lr":0.1,"orthogonalizer":"exact","ns_steps":5}"#, "`ns_steps` has no meaning"),
+        (r#"{"rule":"muon","lr":0.1,"orthogonalizer":"exact","ns_dtype":"f32"}"#, "`ns_dtype` has no meaning"),
+        (r#"{"rule":"muon","lr":0.1,"orthogonalizer":"svd"}"#, "unknown variant `svd`"),
+        (r#"{"rule":"muon","lr":0.1,"scale":"rms"}"#, "unknown variant `rms`"),
+        (r#"{"rule":"muom","lr":0.1}"#, "unknown variant `muom`, expected one of `sgd`, `adam`"),
+        (r#"{"rule":"sgd"}"#, "missing field `lr`"),
+        (r#"{"lr":0.1}"#, "missing field `rule`"),
+    ];
+    for (json, expected) in cases {
+        let message = parse(json).unwrap_err();
+        assert!(message.contains(expected), "{json}: {message}");
+        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        let through_toml = toml::Value::try_from(value).unwrap().try_into::<RuleConfig>();
+        assert!(through_toml.unwrap_err().to_string().contains(expected));
+    }
+}
+
+#[test]
+fn names_match_what_settings_accept() {
+    for name in RULE_NAMES {
+        assert!(parse(&format!(r#"{{"rule":"{name}","lr":0.1}}"#)).is_ok(), "{name}");
+    }
+}
+
+#[test]
+fn values_out_of_range_are_named() {
+    let ns = |steps| Orthogonalizer::NewtonSchulz(NewtonSchulz { steps, ..NewtonSchulz::default() });
+    let mut cases = vec![
+        (RuleConfig::Sgd(Sgd { momentum: 1.0, ..Sgd::new(0.1) }), "sgd: momentum = 1, but it must lie in [0, 1)"),
+        (RuleConfig::Sgd(Sgd { nesterov: true, ..Sgd::new(0.1) }), "sgd: nesterov = true, but Nesterov needs"),
+        (RuleConfig::Sgd(Sgd { weight_decay: -1.0, ..Sgd::new(0.1) }), "sgd: weight_decay = -1, but"),
+        (RuleConfig::Adam(Adam { beta1: -0.1, ..Adam::new(0.1) }), "adam: beta1 = -0.1, but"),
+        (RuleConfig::Adam(Adam { beta2: 1.0, ..Adam::new(0.1) }), "adam: beta2 = 1, but"),
+        (RuleConfig::Adam(Adam { eps: -1e-8, ..Adam::new(0.1) }), "adam: eps = -0.00000001, but"),
+        (RuleConfig::AdamW(AdamW { eps: f64::INFINITY, ..AdamW::new(0.1) }), "adamw: eps = inf, but"),
+        (RuleConfig::AdamW(AdamW { beta1: f64::NAN, ..AdamW::new(0.1) }), "adamw: beta1 = NaN, but"),
+        (RuleConfig::Nmd(Nmd { momentum: 2.0, ..Nmd::new(0.1) }), "nmd: momentum = 2, but"),
+        (RuleConfig::Signum(Signum { momentum: -0.5, ..Signum::new(0.1) }), "signum: momentum = -0.5, but"),
+        (RuleConfig::Muon(Muon { orthogonalizer: ns(0), ..Muon::new(0.1) }), "muon: ns_steps = 0, but at least"),
+        (RuleConfig::Muon(Muon { momentum: 1.0, ..Muon::new(0.1) }), "muon: momentum = 1, but"),
+        (RuleConfig::Muon(Muon { weight_decay: f64::NAN, ..Muon::new(0.1) }), "muon: weight_decay = NaN, but"),
+    ];
+    for name in RULE_NAMES {
+        let rule = parse(&format!(r#"{{"rule":"{name}","lr":0.1}}"#)).unwrap();
+        assert!(rule.validate().is_ok());
+        for lr in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            cases.push((rule.with_lr(lr), "a learning rate must be positive and finite"));
+        }
+    }
+    for (rule, expected) in cases {
+        let message = rule.validate().unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
