@@ -114,7 +114,7 @@ fn log_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
     let decades = (high / low).log10();
     #[expect(clippy::cast_possible_truncation, reason = "powers of ten of finite numbers are at most 308")]
     let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
-    let factors: &[f64] = if decades < 2.2 { &[1.0, 2.0, 5.0] } else { &[1.0] };
+    let factors: &[f64] = if decades < 2.5 { &[1.0, 2.0, 5.0] } else { &[1.0] };
     #[expect(clippy::cast_possible_truncation, reason = "at most 616 decades")]
     let every = ((decades / 6.0).ceil() as i32).max(1);
     let plain = low >= 1e-3 && high < 1e4;

@@ -40,6 +40,13 @@ pub(crate) enum Anchor {
     End,
 }
 
+/// How a mark looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fill {
+    Full,
+    Outline,
+}
+
 /// How text looks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Type {
@@ -82,7 +89,6 @@ impl Type {
         // em is measured as 1000.
         let (em, height) = (1000.0, 1.164_062_5);
         let face = if self.bold { FontStyle::Bold } else { FontStyle::Normal };
-        // Every segment is measured between two marks, because plotters' own boxes are without surrounding space.
         let measured = FontDesc::new(FontFamily::Name(style::FONT), em * height, face).box_size(&segment.text).map_or(0, |size| size.0);
         f64::from(measured) / em * self.size * segment.shift.scale()
     }
@@ -208,25 +214,21 @@ impl Canvas<'_> {
         Ok(())
     }
 
-    /// A mark with a white edge, so that it is seen on its own line.
-    pub(crate) fn mark(&self, mark: Mark, centre: Point, radius: f64, colour: RGBColor) -> Result<(), Trouble> {
-        if mark == Mark::Cross {
-            let (x, y) = centre;
-            for (width, colour) in [(4.0, style::PAPER), (2.0, colour)] {
-                self.line(&[(x - radius, y - radius), (x + radius, y + radius)], colour, width)?;
-                self.line(&[(x - radius, y + radius), (x + radius, y - radius)], colour, width)?;
-            }
-            return Ok(());
-        }
-        self.shape(mark, centre, radius + 1.0, style::PAPER)?;
-        self.shape(mark, centre, radius, colour)
-    }
-
-    fn shape(&self, mark: Mark, (x, y): Point, radius: f64, colour: RGBColor) -> Result<(), Trouble> {
+    /// A mark: filled, or as an outline through which lines are seen.
+    pub(crate) fn mark(&self, mark: Mark, (x, y): Point, radius: f64, fill: Fill, colour: RGBColor) -> Result<(), Trouble> {
+        let outline = 1.2;
         // Shapes of about equal area.
         let corners: &[(f64, f64)] = match mark {
-            Mark::Circle | Mark::Cross => {
-                self.area.draw(&Circle::new(at((x, y)), units(radius), colour.filled()))?;
+            Mark::Circle => {
+                let look = if fill == Fill::Full { colour.filled() } else { stroke(colour, outline) };
+                self.area.draw(&Circle::new(at((x, y)), units(radius), look))?;
+                return Ok(());
+            }
+            Mark::Cross => {
+                for (width, colour) in [(4.0, style::PAPER), (2.0, colour)] {
+                    self.line(&[(x - radius, y - radius), (x + radius, y + radius)], colour, width)?;
+                    self.line(&[(x - radius, y + radius), (x + radius, y - radius)], colour, width)?;
+                }
                 return Ok(());
             }
             Mark::Square => &[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
@@ -234,8 +236,15 @@ impl Canvas<'_> {
             Mark::Wedge => &[(0.0, 1.25), (1.15, -0.8), (-1.15, -0.8)],
             Mark::Diamond => &[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)],
         };
-        let points: Vec<Point> = corners.iter().map(|&(dx, dy)| (x + radius * dx, y + radius * dy)).collect();
-        self.polygon(&points, colour, 1.0)
+        let point = |&(dx, dy): &(f64, f64)| (x + radius * dx, y + radius * dy);
+        match fill {
+            Fill::Full => self.polygon(&corners.iter().map(point).collect::<Vec<_>>(), colour, 1.0),
+            Fill::Outline => {
+                let closed: Vec<_> = corners.iter().chain(corners.first()).map(point).map(at).collect();
+                self.area.draw(&PathElement::new(closed, stroke(colour, outline)))?;
+                Ok(())
+            }
+        }
     }
 
     /// Text whose baseline begins (or has its middle, or ends) at the point.
@@ -268,9 +277,12 @@ impl Canvas<'_> {
             // quarter of the font size in SVG.
             let font = FontDesc::new(FontFamily::Name(style::FONT), size * UNITS * 1.24, face).transform(turn.clone());
             let look = TextStyle::from(font).color(&kind.colour).pos(Pos::new(HPos::Left, VPos::Center));
-            let origin = place(along, kind.size * segment.shift.drop() - size * 0.25);
+            // SVG drops spaces at the start of a text: they become distance.
+            let visible = segment.text.trim_start();
+            let space = Segment { text: segment.text[..segment.text.len() - visible.len()].to_owned(), shift: segment.shift };
+            let origin = place(along + kind.segment_width(&space), kind.size * segment.shift.drop() - size * 0.25);
             along += kind.segment_width(&segment);
-            self.area.draw(&Text::new(segment.text, at(origin), look))?;
+            self.area.draw(&Text::new(visible.to_owned(), at(origin), look))?;
         }
         Ok(())
     }

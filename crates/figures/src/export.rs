@@ -6,7 +6,7 @@ use resvg::{tiny_skia, usvg};
 
 use crate::canvas::{BOLD, REGULAR, Trouble};
 use crate::figure::Figure;
-use crate::{Error, layout, pdf, style};
+use crate::{Error, compact, layout, pdf, style};
 
 /// A figure in its three formats. The same description gives the same bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ fn svg(tree: &usvg::Tree, figure: &Figure) -> Result<String, Trouble> {
         indent: usvg::Indent::None,
         ..usvg::WriteOptions::default()
     };
-    let text = tree.to_string(&options);
+    let text = compact::svg(&tree.to_string(&options)).ok_or_else(|| Trouble("SVG: not of the form that usvg 0.45 writes".into()))?;
     let end = text.find('>').filter(|_| text.starts_with("<svg")).ok_or_else(|| Trouble("SVG: no root element".into()))? + 1;
     let (title, caption) = (escape(&figure.title), escape(&plain(&figure.caption)));
     Ok(format!("{}<title>{title}</title><desc>{caption}</desc>{}\n", &text[..end], &text[end..]))

@@ -3,6 +3,7 @@
 use isorate_results::Run;
 
 use crate::axis::Axis;
+use crate::canvas::Fill;
 use crate::figure::{Figure, Key, Label, Panel, Sample, Series};
 use crate::select::Selection;
 use crate::style::{self, Mark};
@@ -23,17 +24,17 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         }
     }
     let last = training::epochs(&rules, "minority").last().copied().unwrap_or(0.0);
-    let minority = accuracy_panel(&selection, &rules, "minority", "Minority group", last)?;
-    let majority = Panel { shares_y: true, ..accuracy_panel(&selection, &rules, "majority", "Majority group", last)? };
+    let minority = accuracy_panel(&selection, &rules, "minority", "Minority: colour misleads", last)?;
+    let majority = Panel { shares_y: true, ..accuracy_panel(&selection, &rules, "majority", "Majority: colour agrees", last)? };
     let moments = Moments::of(&selection)?;
 
     let several = rules.iter().any(|rule| rule.runs.len() > 1);
     let mut keys = Vec::new();
     if several {
-        keys.push(Key { sample: Sample::Band(style::AXIS), text: "mean ± standard deviation over seeds".into() });
+        keys.push(Key { sample: Sample::Band(style::AXIS), text: "mean ± standard deviation".into() });
     }
     if rules.iter().any(|rule| rule.diverged().next().is_some()) {
-        keys.push(Key { sample: Sample::Mark(Mark::Cross, style::INK), text: "last measurement of a seed that diverged".into() });
+        keys.push(Key { sample: Sample::Mark(Mark::Cross, Fill::Full, style::INK), text: "end of a seed that diverged".into() });
     }
     keys.extend(moments.keys());
 
@@ -59,7 +60,8 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
 
 fn accuracy_panel(selection: &Selection<'_>, rules: &[Rule<'_>], group: &str, title: &str, last: f64) -> Result<Panel, Error> {
     let (mut bands, mut lines, mut marks, mut crosses, mut labels) = (vec![], vec![], vec![], vec![], vec![]);
-    for rule in rules {
+    // The first rule is drawn last, on top.
+    for rule in rules.iter().rev() {
         let curve = rule.curve(group);
         let Some(end) = curve.last() else {
             let key = rule.key;
@@ -77,15 +79,16 @@ fn accuracy_panel(selection: &Selection<'_>, rules: &[Rule<'_>], group: &str, ti
             bands.push(Series::Band { points: band, colour, opacity: style::BAND_OPACITY });
         }
         lines.push(Series::Line { points: curve.iter().map(percent).collect(), colour, width: style::LINE_WIDTH });
-        marks.push(Series::Marks { points: thin(&curve, last).map(percent).collect(), colour, mark, radius: style::MARK_RADIUS });
+        marks.push(Series::Marks { points: thin(&curve, last).map(percent).collect(), colour, mark, radius: style::MARK_RADIUS, fill: Fill::Full });
         let ends = rule.diverged().filter_map(|run| training::accuracies(run, group).last().copied());
         let points = ends.map(|(epoch, accuracy)| (epoch, 100.0 * accuracy)).collect();
-        crosses.push(Series::Marks { points, colour, mark: Mark::Cross, radius: style::MARK_RADIUS + 0.5 });
+        crosses.push(Series::Marks { points, colour, mark: Mark::Cross, radius: style::MARK_RADIUS + 0.5, fill: Fill::Full });
         labels.push(Label { text: name, end: percent(end), colour });
     }
+    labels.reverse();
     Ok(Panel {
         title: title.to_owned(),
-        x: Axis::linear("epoch", 0.0, last, 5),
+        x: Axis::linear("epoch", 0.0, last, 6),
         y: Axis::percent("test accuracy (%)"),
         shares_y: false,
         series: [bands, lines, marks, crosses].into_iter().flatten().collect(),
@@ -168,14 +171,14 @@ impl Moments {
         for index in [2, 1, 0] {
             let points = Self::positive(self.spectra()[index]);
             let colour = Self::COLOURS[index];
-            let radius = if index == 2 { 1.6 } else { style::MARK_RADIUS };
+            let radius = if index == 2 { 1.6 } else { style::MARK_RADIUS - 0.4 };
             series.push(Series::Line { points: points.clone(), colour, width: 1.0 });
-            series.push(Series::Marks { points, colour, mark: marks[index], radius });
+            series.push(Series::Marks { points, colour, mark: marks[index], radius, fill: Fill::Full });
         }
         Panel {
             title: "Moments of the data".into(),
             x: Axis::log("index", 1.0, last),
-            y: Axis::log("value", low, high),
+            y: Axis::log("singular value, eigenvalue", low, high),
             shares_y: false,
             series,
             labels: Vec::new(),
@@ -186,7 +189,7 @@ impl Moments {
         let [cross, along, eigenvalues] = Self::COLOURS;
         [
             Key { sample: Sample::Marked(Mark::Circle, cross), text: "c: singular values s_{yx} of Σ_{yx}".into() },
-            Key { sample: Sample::Marked(Mark::Diamond, along), text: "c: variances s_{xx} in the same directions".into() },
+            Key { sample: Sample::Marked(Mark::Diamond, along), text: "c: variances s_{xx} along them".into() },
             Key { sample: Sample::Marked(Mark::Square, eigenvalues), text: "c: eigenvalues of Σ_{xx}".into() },
         ]
     }

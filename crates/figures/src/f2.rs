@@ -3,13 +3,14 @@
 use isorate_results::Run;
 
 use crate::axis::Axis;
-use crate::figure::{Figure, Key, Label, Panel, Sample, Series};
+use crate::canvas::Fill;
+use crate::figure::{Figure, Key, Label, Panel, Sample, Series, sparse};
 use crate::select::{Of, Selection, over_time};
 use crate::style::{self, Mark};
 use crate::Error;
 
-/// The rules, and what their panel shows.
-const RULES: [&str; 3] = ["gd", "ngd", "specgd"];
+/// The rules, and what their closed forms say.
+const RULES: [(&str, &str); 3] = [("gd", "rates follow the priors"), ("ngd", "same path, re-timed"), ("specgd", "one rate for all")];
 
 pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     let selection = Selection::new("f2", "f2", runs)?;
@@ -25,7 +26,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
 
     let mut panels = Vec::new();
     let mut simulated = false;
-    for (index, key) in RULES.into_iter().enumerate() {
+    for (index, (key, says)) in RULES.into_iter().enumerate() {
         let (mut references, mut lines, mut marks, mut labels) = (vec![], vec![], vec![], vec![]);
         let mut last = 0.0_f64;
         for (rank, &component) in ranks.iter().enumerate() {
@@ -38,7 +39,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
             let colour = style::component(rank, priors.len());
             references.push((component, colour));
             lines.push(Series::Line { points: theory, colour, width: style::LINE_WIDTH });
-            marks.push(Series::Marks { points: simulation, colour, mark: Mark::Circle, radius: style::MARK_RADIUS - 0.4 });
+            marks.push(Series::Marks { points: sparse(&simulation), colour, mark: Mark::Circle, radius: style::MARK_RADIUS, fill: Fill::Outline });
             if index + 1 == RULES.len() {
                 labels.push(Label { text: format!("p = {}", priors[component]), end: (last, limits[component]), colour });
             }
@@ -50,7 +51,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
             .into_iter()
             .map(|(component, colour)| Series::Dashed { points: vec![(0.0, limits[component]), (last, limits[component])], colour });
         panels.push(Panel {
-            title: style::rule(key).name,
+            title: format!("{}: {says}", style::rule(key).name),
             x: Axis::linear("time t = η · step", 0.0, last, 5),
             // The range is the same for all and is set below.
             y: Axis::linear("", 0.0, 1.0, 5),
@@ -68,7 +69,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
 
     let mut keys = vec![Key { sample: Sample::Line(style::INK), text: "closed form".into() }];
     if simulated {
-        keys.push(Key { sample: Sample::Mark(Mark::Circle, style::INK), text: "simulation, step by step".into() });
+        keys.push(Key { sample: Sample::Mark(Mark::Circle, Fill::Outline, style::INK), text: "simulation, step by step".into() });
     }
     keys.push(Key { sample: Sample::Dashed(style::INK), text: "common limit s_{yx,c} / s_{xx,c}".into() });
     let caption = format!(

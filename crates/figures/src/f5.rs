@@ -3,8 +3,9 @@
 use isorate_results::Run;
 
 use crate::axis::Axis;
+use crate::canvas::Fill;
 use crate::f2::mixture;
-use crate::figure::{Figure, Key, Label, Panel, Sample, Series};
+use crate::figure::{Figure, Key, Label, Panel, Sample, Series, sparse};
 use crate::select::{Of, Selection, over_time};
 use crate::style;
 use crate::Error;
@@ -34,7 +35,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         .collect();
     if parts.simulation {
         let rule = style::rule("gd");
-        keys.push(Key { sample: Sample::Mark(rule.mark, rule.colour), text: "simulation".into() });
+        keys.push(Key { sample: Sample::Mark(rule.mark, Fill::Outline, rule.colour), text: "simulation".into() });
     }
     if parts.bound {
         keys.push(Key { sample: Sample::Dashed(style::INK), text: "lower bound (same colour)".into() });
@@ -105,7 +106,7 @@ fn panel(
         parts.simulation |= !simulation.is_empty();
         bounds.push(Series::Dashed { points: limit, colour });
         lines.push(Series::Line { points: theory, colour, width: style::LINE_WIDTH });
-        marks.push(Series::Marks { points: simulation, colour, mark, radius: style::MARK_RADIUS - 0.4 });
+        marks.push(Series::Marks { points: sparse(&simulation), colour, mark, radius: style::MARK_RADIUS, fill: Fill::Outline });
     }
     let series: Vec<Series> = [bounds, lines, marks].into_iter().flatten().collect();
     let heights = || series.iter().flat_map(Series::heights);

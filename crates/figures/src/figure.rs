@@ -3,6 +3,7 @@
 use plotters::style::RGBColor;
 
 use crate::axis::Axis;
+use crate::canvas::Fill;
 use crate::style::Mark;
 
 /// A figure: panels in rows, keys below them, and a caption.
@@ -46,7 +47,7 @@ pub(crate) enum Series {
     /// What lies between two curves over the same x: (x, lower, upper).
     Band { points: Vec<(f64, f64, f64)>, colour: RGBColor, opacity: f64 },
     /// Single measurements.
-    Marks { points: Vec<Pair>, colour: RGBColor, mark: Mark, radius: f64 },
+    Marks { points: Vec<Pair>, colour: RGBColor, mark: Mark, radius: f64, fill: Fill },
 }
 
 impl Series {
@@ -57,6 +58,18 @@ impl Series {
             Self::Band { points, .. } => Box::new(points.iter().flat_map(|p| [p.1, p.2])),
         }
     }
+}
+
+/// The points, less those that are nearer than a fifteenth of the last x to the one before: as many marks as can be told apart.
+pub(crate) fn sparse(points: &[Pair]) -> Vec<Pair> {
+    let apart = points.last().map_or(0.0, |last| last.0 / 15.0) * (1.0 - 1e-9);
+    let mut kept: Vec<Pair> = Vec::new();
+    for &point in points {
+        if kept.last().is_none_or(|before| point.0 - before.0 >= apart) {
+            kept.push(point);
+        }
+    }
+    kept
 }
 
 /// The name of a line, beside the panel at the height of the line's end.
@@ -82,7 +95,7 @@ pub(crate) enum Sample {
     Line(RGBColor),
     Dashed(RGBColor),
     Band(RGBColor),
-    Mark(Mark, RGBColor),
+    Mark(Mark, Fill, RGBColor),
     /// A line with a mark on it.
     Marked(Mark, RGBColor),
 }

@@ -1,6 +1,6 @@
 //! Arranges panels, keys and caption on the page.
 
-use crate::canvas::{self, Anchor, Canvas, Point, Trouble, Type};
+use crate::canvas::{self, Anchor, Canvas, Fill, Point, Trouble, Type};
 use crate::figure::{Figure, Key, Sample};
 use crate::panel::{BOTTOM, Frame, TOP};
 use crate::style::{self, AXIS, INK};
@@ -8,7 +8,7 @@ use crate::style::{self, AXIS, INK};
 /// Margin of the page, px.
 const MARGIN: f64 = 10.0;
 /// Width of the sample of a key, px.
-const SAMPLE: f64 = 24.0;
+const SAMPLE: f64 = 22.0;
 /// Height of a row of keys, px.
 const KEY_ROW: f64 = style::LABEL_SIZE + 8.0;
 /// Height of a line of the caption, px.
@@ -84,7 +84,7 @@ fn key_rows(keys: &[Key], width: f64) -> Vec<Vec<(&Key, f64)>> {
         if let Some(row) = rows.last_mut() {
             row.push((key, next));
         }
-        next += length + 20.0;
+        next += length + 15.0;
     }
     rows
 }
@@ -100,10 +100,10 @@ fn sample(canvas: &Canvas<'_>, sample: &Sample, (x, y): Point) -> Result<(), Tro
             canvas.polygon(&corners, colour, style::BAND_OPACITY)?;
             canvas.line(&line, colour, style::LINE_WIDTH)
         }
-        Sample::Mark(mark, colour) => canvas.mark(mark, middle, style::MARK_RADIUS, colour),
+        Sample::Mark(mark, fill, colour) => canvas.mark(mark, middle, style::MARK_RADIUS, fill, colour),
         Sample::Marked(mark, colour) => {
             canvas.line(&line, colour, style::LINE_WIDTH)?;
-            canvas.mark(mark, middle, style::MARK_RADIUS, colour)
+            canvas.mark(mark, middle, style::MARK_RADIUS, Fill::Full, colour)
         }
     }
 }

@@ -11,6 +11,7 @@ mod axis;
 mod canvas;
 mod catalogue;
 pub mod claims;
+mod compact;
 mod error;
 mod export;
 mod f1;

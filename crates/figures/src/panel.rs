@@ -31,9 +31,11 @@ impl Panel {
     pub(crate) fn margins(&self) -> Margins {
         let numbers = self.y.ticks.iter().map(|(_, text)| tick_type().width(text)).fold(0.0, f64::max);
         let labels = self.labels.iter().map(|label| Type::new(style::LABEL_SIZE, INK).width(&label.text)).fold(0.0, f64::max);
+        // Numbers at the ends of the x axis stand out to the sides.
+        let overhang = |tick: Option<&(f64, String)>| tick.map_or(0.0, |(_, text)| tick_type().width(text) / 2.0 + 5.0);
         Margins {
-            left: if self.shares_y { 8.0 } else { numbers + TICK_GAP + style::LABEL_SIZE + 10.0 },
-            right: if self.labels.is_empty() { 10.0 } else { LEADER + labels + 6.0 },
+            left: if self.shares_y { overhang(self.x.ticks.first()) } else { numbers + TICK_GAP + style::LABEL_SIZE + 10.0 },
+            right: if self.labels.is_empty() { overhang(self.x.ticks.last()) } else { LEADER + labels + 6.0 },
         }
     }
 }
@@ -131,8 +133,8 @@ impl Frame<'_> {
                 let lower = points.iter().rev().map(|&(x, lower, _)| self.at((x, lower)));
                 canvas.polygon(&upper.chain(lower).collect::<Vec<_>>(), *colour, *opacity)
             }
-            Series::Marks { points, colour, mark, radius } => {
-                points.iter().try_for_each(|&point| canvas.mark(*mark, self.at(point), *radius, *colour))
+            Series::Marks { points, colour, mark, radius, fill } => {
+                points.iter().try_for_each(|&point| canvas.mark(*mark, self.at(point), *radius, *fill, *colour))
             }
         }
     }

@@ -239,6 +239,6 @@ mod tests {
                 vec![Cell::text("‖Σ₁‖ | {x}"), Cell::number(None)],
             ],
         };
-        insta::assert_snapshot!(format!("{}\n{}\n{}", table.markdown_page(), table.latex(), table.csv()), @"");
+        insta::assert_snapshot!("escapes", format!("{}\n{}\n{}", table.markdown_page(), table.latex(), table.csv()));
     }
 }

@@ -62,7 +62,7 @@ fn json_has_the_fields_of_the_contract() {
     assert!(states.unwrap_err().to_string().starts_with("claim `thm2-minority`: there is no check `thm2-minority`"));
 
     let check = "{ kind = \"theory-check\", check = \"thm1-minority\" }";
-    insta::assert_snapshot!(serde_json::to_string_pretty(&[one(check, &[t1()]), one(check, &[])]).unwrap(), @"");
+    insta::assert_snapshot!("json", serde_json::to_string_pretty(&[one(check, &[t1()]), one(check, &[])]).unwrap());
 }
 
 #[test]
@@ -178,13 +178,21 @@ fn mistakes_in_the_file_name_the_claim() {
 
 #[test]
 fn the_table_of_claims() {
-    let text: String = ["theory-check\", check = \"thm1-minority\" }", "theory-check\", check = \"thm2-balanced\" }"]
-        .iter()
-        .map(|check| claim(&format!("{{ kind = \"{check}")).replace("\"c\"", &format!("\"c{}\"", check.len())))
-        .collect::<String>()
-        + &claim("{ kind = \"equal-slopes\", of = \"specgd\", split = \"simulation\", bound = 1e-3 }");
-    let states = evaluate(&text.replacen("\"c39\"", "\"a\"", 1), &[t1()]).unwrap();
+    let checks = [
+        ("a", "{ kind = \"theory-check\", check = \"thm1-minority\" }"),
+        ("b", "{ kind = \"theory-check\", check = \"thm2-balanced\" }"),
+        ("c", "{ kind = \"equal-slopes\", of = \"specgd\", split = \"simulation\", bound = 1e-3 }"),
+        ("d", "{ kind = \"accuracy-lead\", of = \"muon\", over = [\"nmd\"], group = \"minority\", epoch = 1.0, bound = 0.0 }"),
+    ];
+    let text: String = checks.iter().map(|(id, check)| claim(check).replace("id = \"c\"", &format!("id = \"{id}\""))).collect();
+    let mut runs = vec![t1()];
+    // Leads of 0.25 and 0.5, exactly.
+    for (optimizer, seed, accuracy) in [("muon", 0, 0.5), ("muon", 1, 0.75), ("nmd", 0, 0.25), ("nmd", 1, 0.25)] {
+        let record = Record::at_step(9).epoch(1.0).of(optimizer).split("test").metric("accuracy").group("minority").value(accuracy);
+        runs.push(synthetic::run("f1", seed, serde_json::json!({ "seed": seed, "optimizer": optimizer }), vec![record]));
+    }
+    let states = evaluate(&text, &runs).unwrap();
     let table = table(&states);
     let readme = "Before\n<!-- claims:begin -->\nold\n<!-- claims:end -->\nAfter\n";
-    insta::assert_snapshot!(format!("{}\n{}", splice(readme, &table).unwrap(), table.csv()), @"");
+    insta::assert_snapshot!("table", format!("{}\n{}", splice(readme, &table).unwrap(), table.csv()));
 }
