@@ -81,14 +81,13 @@ fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     #[expect(clippy::cast_possible_truncation, reason = "a power of ten of a finite number is at most 308")]
     let power = power as i32;
     let largest = low.abs().max(high.abs());
-    let mut ticks = Vec::new();
-    let mut index = (low / step - 1e-9).ceil();
-    while index * step <= high + 1e-9 * step {
-        let value = index * step;
-        ticks.push((value, number(value, power, largest)));
-        index += 1.0;
-    }
-    ticks
+    let first = (low / step - 1e-9).ceil();
+    // The step divides the range into `count` parts or fewer, so that this many ticks are enough.
+    (0..=count)
+        .map(|index| (first + index as f64) * step)
+        .take_while(|&value| value <= high + 1e-9 * step)
+        .map(|value| (value, number(value, power, largest)))
+        .collect()
 }
 
 /// A tick's number with the decimals that the step of 10^`power` needs.
@@ -185,6 +184,7 @@ mod tests {
             let axis = Axis::linear_with_room("", value, value, 4);
             assert!(axis.low < value && value < axis.high && !axis.ticks.is_empty(), "{axis:?}");
         }
+        assert!(Axis::linear("", 1e16, 1e16 + 4.0, 5).ticks.len() <= 6);
         let axis = Axis::log("", 1.0, 1.0);
         assert!(axis.low < 1.0 && axis.high > 1.0 && !axis.ticks.is_empty());
         assert!((axis.position(1.0) - 0.5).abs() < 1e-12);

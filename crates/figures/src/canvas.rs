@@ -7,7 +7,9 @@ use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea as _};
 use plotters::element::{Circle, DashedPathElement, PathElement, Polygon, Text};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{Color as _, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, ShapeStyle, TextStyle, register_font};
+use plotters::style::{
+    Color as _, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, ShapeStyle, TextStyle, register_font,
+};
 
 use crate::style::{self, Mark};
 
@@ -89,7 +91,8 @@ impl Type {
         // em is measured as 1000.
         let (em, height) = (1000.0, 1.164_062_5);
         let face = if self.bold { FontStyle::Bold } else { FontStyle::Normal };
-        let measured = FontDesc::new(FontFamily::Name(style::FONT), em * height, face).box_size(&segment.text).map_or(0, |size| size.0);
+        let measured =
+            FontDesc::new(FontFamily::Name(style::FONT), em * height, face).box_size(&segment.text).map_or(0, |size| size.0);
         f64::from(measured) / em * self.size * segment.shift.scale()
     }
 }
@@ -249,12 +252,12 @@ impl Canvas<'_> {
 
     /// Text whose baseline begins (or has its middle, or ends) at the point.
     pub(crate) fn text(&self, text: &str, (x, y): Point, anchor: Anchor, kind: Type) -> Result<(), Trouble> {
-        self.run(text, anchor, kind, FontTransform::None, |along, drop| (x + along, y + drop))
+        self.run(text, anchor, kind, &FontTransform::None, |along, drop| (x + along, y + drop))
     }
 
     /// Text that reads upwards, with its middle at the point.
     pub(crate) fn upward_text(&self, text: &str, (x, y): Point, kind: Type) -> Result<(), Trouble> {
-        self.run(text, Anchor::Middle, kind, FontTransform::Rotate270, |along, drop| (x + drop, y - along))
+        self.run(text, Anchor::Middle, kind, &FontTransform::Rotate270, |along, drop| (x + drop, y - along))
     }
 
     fn run(
@@ -262,7 +265,7 @@ impl Canvas<'_> {
         text: &str,
         anchor: Anchor,
         kind: Type,
-        turn: FontTransform,
+        turn: &FontTransform,
         place: impl Fn(f64, f64) -> Point,
     ) -> Result<(), Trouble> {
         let mut along = match anchor {
@@ -312,7 +315,8 @@ fn simplify(points: &[Point]) -> Vec<Point> {
         let ((x0, y0), (x1, y1)) = (points[first], points[last]);
         let (dx, dy) = (x1 - x0, y1 - y0);
         let length = dx.hypot(dy);
-        let distance = |(x, y): Point| if length > 0.0 { ((x - x0) * dy - (y - y0) * dx).abs() / length } else { (x - x0).hypot(y - y0) };
+        let distance =
+            |(x, y): Point| if length > 0.0 { ((x - x0) * dy - (y - y0) * dx).abs() / length } else { (x - x0).hypot(y - y0) };
         let farthest = (first + 1..last).map(|i| (i, distance(points[i]))).max_by(|a, b| a.1.total_cmp(&b.1));
         if let Some((i, _)) = farthest.filter(|&(_, distance)| distance > TOLERANCE) {
             keep[i] = true;

@@ -68,9 +68,9 @@ pub fn draw(id: &str, runs: &[Run], out: &Path) -> Result<Vec<PathBuf>, Error> {
     let name = id.to_ascii_lowercase();
     let files: Vec<(&str, Vec<u8>)> = match render(id, runs)? {
         Drawing::Figure(images) => vec![("svg", images.svg.into_bytes()), ("png", images.png), ("pdf", images.pdf)],
-        Drawing::Table(table) => {
-            [("md", table.markdown_page()), ("tex", table.latex()), ("csv", table.csv())].map(|(end, text)| (end, text.into_bytes())).into()
-        }
+        Drawing::Table(table) => [("md", table.markdown_page()), ("tex", table.latex()), ("csv", table.csv())]
+            .map(|(end, text)| (end, text.into_bytes()))
+            .into(),
     };
     let mut paths = Vec::new();
     for (extension, bytes) in files {

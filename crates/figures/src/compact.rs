@@ -190,9 +190,7 @@ mod tests {
         };
         let (long, short) = (pixels(&long), pixels(&short));
         let largest = long.data().iter().zip(short.data()).map(|(a, b)| a.abs_diff(*b)).max();
-        // Where joined strokes touch, the edges are painted once and not twice.
-        assert!(largest < Some(100), "{largest:?}");
-        let changed = long.data().iter().zip(short.data()).filter(|(a, b)| a.abs_diff(**b) > 4).count();
-        assert!(changed < 200, "{changed}");
+        // Where joined strokes touch, their edges are painted once and not twice: 2 of 255 here.
+        assert!(largest <= Some(4), "{largest:?}");
     }
 }

@@ -12,7 +12,9 @@ pub enum Error {
         known: String,
     },
     /// There are no runs to draw from.
-    #[error("{figure}: there is no run of the experiment `{experiment}`\nhint: run `isorate figures {figure}`, or the experiment alone")]
+    #[error(
+        "{figure}: there is no run of the experiment `{experiment}`\nhint: run `isorate figures {figure}`, or the experiment alone"
+    )]
     NoRuns {
         /// The figure or table.
         figure: String,
@@ -20,7 +22,9 @@ pub enum Error {
         experiment: String,
     },
     /// There are runs, but a number that the figure shows is not in them.
-    #[error("{figure}: the runs of the experiment `{experiment}` hold no {what}\nhint: the runs may come from another version; run the experiment again")]
+    #[error(
+        "{figure}: the runs of the experiment `{experiment}` hold no {what}\nhint: the runs may come from another version; run the experiment again"
+    )]
     Missing {
         /// The figure or table.
         figure: String,

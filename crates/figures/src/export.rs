@@ -27,9 +27,7 @@ pub(crate) fn images(figure: &Figure) -> Result<Images, Error> {
 
 fn make(figure: &Figure) -> Result<Images, Trouble> {
     let (drawing, _) = layout::svg(figure)?;
-    let mut options = usvg::Options::default();
-    options.font_family = style::FONT.to_owned();
-    options.fontdb = Arc::clone(fonts());
+    let options = usvg::Options { font_family: style::FONT.to_owned(), fontdb: Arc::clone(fonts()), ..usvg::Options::default() };
     let tree = usvg::Tree::from_str(&drawing, &options).map_err(|error| Trouble(format!("SVG: {error}")))?;
     Ok(Images { svg: svg(&tree, figure)?, png: png(&tree)?, pdf: portable(&tree)? })
 }
@@ -52,7 +50,8 @@ fn svg(tree: &usvg::Tree, figure: &Figure) -> Result<String, Trouble> {
         indent: usvg::Indent::None,
         ..usvg::WriteOptions::default()
     };
-    let text = compact::svg(&tree.to_string(&options)).ok_or_else(|| Trouble("SVG: not of the form that usvg 0.45 writes".into()))?;
+    let text =
+        compact::svg(&tree.to_string(&options)).ok_or_else(|| Trouble("SVG: not of the form that usvg 0.45 writes".into()))?;
     let end = text.find('>').filter(|_| text.starts_with("<svg")).ok_or_else(|| Trouble("SVG: no root element".into()))? + 1;
     let (title, caption) = (escape(&figure.title), escape(&plain(&figure.caption)));
     Ok(format!("{}<title>{title}</title><desc>{caption}</desc>{}\n", &text[..end], &text[end..]))
@@ -68,7 +67,8 @@ fn png(tree: &usvg::Tree) -> Result<Vec<u8>, Trouble> {
 
 fn portable(tree: &usvg::Tree) -> Result<Vec<u8>, Trouble> {
     let page = svg2pdf::PageOptions { dpi: 96.0 };
-    let bytes = svg2pdf::to_pdf(tree, svg2pdf::ConversionOptions::default(), page).map_err(|error| Trouble(format!("PDF: {error}")))?;
+    let bytes =
+        svg2pdf::to_pdf(tree, svg2pdf::ConversionOptions::default(), page).map_err(|error| Trouble(format!("PDF: {error}")))?;
     pdf::canonical(&bytes).ok_or_else(|| Trouble("PDF: not of the form that svg2pdf 0.13 writes".into()))
 }
 

@@ -2,13 +2,13 @@
 
 use isorate_results::Run;
 
+use crate::Error;
 use crate::axis::Axis;
 use crate::canvas::Fill;
 use crate::figure::{Figure, Key, Label, Panel, Sample, Series};
 use crate::select::Selection;
 use crate::style::{self, Mark};
-use crate::training::{self, Rule, Point};
-use crate::Error;
+use crate::training::{self, Point, Rule};
 
 /// The update rules that the figure of the paper compares; all must be there.
 const COMPARED: [&str; 3] = ["muon", "nmd", "signum"];
@@ -36,7 +36,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     if rules.iter().any(|rule| rule.diverged().next().is_some()) {
         keys.push(Key { sample: Sample::Mark(Mark::Cross, Fill::Full, style::INK), text: "end of a seed that diverged".into() });
     }
-    keys.extend(moments.keys());
+    keys.extend(Moments::keys());
 
     let (seeds, scale) = (training::count_seeds(&rules), selection.scale());
     let mut caption = format!(
@@ -65,7 +65,9 @@ fn accuracy_panel(selection: &Selection<'_>, rules: &[Rule<'_>], group: &str, ti
         let curve = rule.curve(group);
         let Some(end) = curve.last() else {
             let key = rule.key;
-            return Err(selection.missing(format!("record with optimizer `{key}`, split `test`, metric `accuracy`, group `{group}`")));
+            return Err(
+                selection.missing(format!("record with optimizer `{key}`, split `test`, metric `accuracy`, group `{group}`"))
+            );
         };
         let style::Rule { name, colour, mark } = style::rule(rule.key);
         let percent = |point: &Point| (point.epoch, 100.0 * point.spread.mean);
@@ -79,7 +81,13 @@ fn accuracy_panel(selection: &Selection<'_>, rules: &[Rule<'_>], group: &str, ti
             bands.push(Series::Band { points: band, colour, opacity: style::BAND_OPACITY });
         }
         lines.push(Series::Line { points: curve.iter().map(percent).collect(), colour, width: style::LINE_WIDTH });
-        marks.push(Series::Marks { points: thin(&curve, last).map(percent).collect(), colour, mark, radius: style::MARK_RADIUS, fill: Fill::Full });
+        marks.push(Series::Marks {
+            points: thin(&curve, last).map(percent).collect(),
+            colour,
+            mark,
+            radius: style::MARK_RADIUS,
+            fill: Fill::Full,
+        });
         let ends = rule.diverged().filter_map(|run| training::accuracies(run, group).last().copied());
         let points = ends.map(|(epoch, accuracy)| (epoch, 100.0 * accuracy)).collect();
         crosses.push(Series::Marks { points, colour, mark: Mark::Cross, radius: style::MARK_RADIUS + 0.5, fill: Fill::Full });
@@ -111,11 +119,11 @@ fn thin(curve: &[Point], last: f64) -> impl Iterator<Item = &Point> {
 
 /// The moments of the data.
 struct Moments {
-    /// Singular values of Σ_yx, descending.
+    /// Singular values of `Σ_yx`, descending.
     cross: Vec<f64>,
-    /// Diagonal of Vᵀ Σ_xx V.
+    /// Diagonal of `Vᵀ Σ_xx V`.
     along: Vec<f64>,
-    /// Largest eigenvalues of Σ_xx, descending.
+    /// Largest eigenvalues of `Σ_xx`, descending.
     eigenvalues: Vec<f64>,
     residual: Option<f64>,
 }
@@ -135,7 +143,8 @@ impl Moments {
             [] => return Err(selection.missing("run with the moments of the data (optimizer `data`)")),
             _ => return Err(selection.mixed(format!("{} of them hold the moments of the data", all.len()))),
         };
-        let residual = run.series("train", "condition1_residual", "all").map(|record| record.value).find(|value| value.is_finite());
+        let residual =
+            run.series("train", "condition1_residual", "all").map(|record| record.value).find(|value| value.is_finite());
         let moments = Self {
             cross: selection.by_index(run, "data", "s_yx")?,
             along: selection.by_index(run, "data", "s_xx")?,
@@ -157,7 +166,12 @@ impl Moments {
     /// (index from 1, value) of what is not zero up to rounding, as a logarithmic axis can show no more.
     fn positive(values: &[f64]) -> Vec<(f64, f64)> {
         let largest = values.iter().copied().fold(0.0, f64::max);
-        values.iter().enumerate().map(|(index, &value)| ((index + 1) as f64, value)).filter(|&(_, value)| value > ZERO * largest).collect()
+        values
+            .iter()
+            .enumerate()
+            .map(|(index, &value)| ((index + 1) as f64, value))
+            .filter(|&(_, value)| value > ZERO * largest)
+            .collect()
     }
 
     fn panel(&self) -> Panel {
@@ -185,7 +199,7 @@ impl Moments {
         }
     }
 
-    fn keys(&self) -> [Key; 3] {
+    fn keys() -> [Key; 3] {
         let [cross, along, eigenvalues] = Self::COLOURS;
         [
             Key { sample: Sample::Marked(Mark::Circle, cross), text: "c: singular values s_{yx} of Σ_{yx}".into() },
@@ -196,9 +210,12 @@ impl Moments {
 
     fn caption(&self) -> String {
         let zero = self.spectra().into_iter().map(|values| values.len() - Self::positive(values).len()).sum::<usize>();
-        let mut text = String::from(" Moments (c) of the training images: Σ_{yx} = E[y x^{⊤}] = U S_{yx} V^{⊤}, Σ_{xx} = E[x x^{⊤}]");
+        let mut text =
+            String::from(" Moments (c) of the training images: Σ_{yx} = E[y x^{⊤}] = U S_{yx} V^{⊤}, Σ_{xx} = E[x x^{⊤}]");
         if let Some(residual) = self.residual {
-            text.push_str(&format!("; what Σ_{{xx}} has outside the diagonal of V^{{⊤}}Σ_{{xx}}V is {residual:.2} of the diagonal (Frobenius norms)"));
+            text.push_str(&format!(
+                "; what Σ_{{xx}} has outside the diagonal of V^{{⊤}}Σ_{{xx}}V is {residual:.2} of the diagonal (Frobenius norms)"
+            ));
         }
         if zero > 0 {
             text.push_str(&format!("; {zero} values that are zero up to rounding are left out"));

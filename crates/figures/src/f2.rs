@@ -1,16 +1,17 @@
-//! F2: how the components of a linear model grow under GD, NGD and SpecGD.
+//! F2: how the components of a linear model grow under GD, NGD and `SpecGD`.
 
 use isorate_results::Run;
 
+use crate::Error;
 use crate::axis::Axis;
 use crate::canvas::Fill;
 use crate::figure::{Figure, Key, Label, Panel, Sample, Series, sparse};
 use crate::select::{Of, Selection, over_time};
 use crate::style::{self, Mark};
-use crate::Error;
 
 /// The rules, and what their closed forms say.
-const RULES: [(&str, &str); 3] = [("gd", "rates follow the priors"), ("ngd", "same path, re-timed"), ("specgd", "one rate for all")];
+const RULES: [(&str, &str); 3] =
+    [("gd", "rates follow the priors"), ("ngd", "same path, re-timed"), ("specgd", "one rate for all")];
 
 pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     let selection = Selection::new("f2", "f2", runs)?;
@@ -39,7 +40,13 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
             let colour = style::component(rank, priors.len());
             references.push((component, colour));
             lines.push(Series::Line { points: theory, colour, width: style::LINE_WIDTH });
-            marks.push(Series::Marks { points: sparse(&simulation), colour, mark: Mark::Circle, radius: style::MARK_RADIUS, fill: Fill::Outline });
+            marks.push(Series::Marks {
+                points: sparse(&simulation),
+                colour,
+                mark: Mark::Circle,
+                radius: style::MARK_RADIUS,
+                fill: Fill::Outline,
+            });
             if index + 1 == RULES.len() {
                 labels.push(Label { text: format!("p = {}", priors[component]), end: (last, limits[component]), colour });
             }
@@ -47,9 +54,10 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         for label in &mut labels {
             label.end.0 = last;
         }
-        let references = references
-            .into_iter()
-            .map(|(component, colour)| Series::Dashed { points: vec![(0.0, limits[component]), (last, limits[component])], colour });
+        let references = references.into_iter().map(|(component, colour)| Series::Dashed {
+            points: vec![(0.0, limits[component]), (last, limits[component])],
+            colour,
+        });
         panels.push(Panel {
             title: format!("{}: {says}", style::rule(key).name),
             x: Axis::linear("time t = η · step", 0.0, last, 5),

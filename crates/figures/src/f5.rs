@@ -1,14 +1,14 @@
-//! F5: what GD and NGD lose to SpecGD, with the bounds of the theorems.
+//! F5: what GD and NGD lose to `SpecGD`, with the bounds of the theorems.
 
 use isorate_results::Run;
 
+use crate::Error;
 use crate::axis::Axis;
 use crate::canvas::Fill;
 use crate::f2::mixture;
 use crate::figure::{Figure, Key, Label, Panel, Sample, Series, sparse};
 use crate::select::{Of, Selection, over_time};
 use crate::style;
-use crate::Error;
 
 const RULES: [&str; 2] = ["gd", "ngd"];
 const GAPS: [(&str, &str, &str); 2] =
@@ -37,7 +37,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         let rule = style::rule("gd");
         keys.push(Key { sample: Sample::Mark(rule.mark, Fill::Outline, rule.colour), text: "simulation".into() });
     }
-    if parts.bound {
+    if !parts.bounds.is_empty() {
         keys.push(Key { sample: Sample::Dashed(style::INK), text: "lower bound (same colour)".into() });
     }
     let priors: Vec<f64> = run
@@ -47,12 +47,19 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         .and_then(serde_json::Value::as_array)
         .map(|priors| priors.iter().filter_map(serde_json::Value::as_f64).collect())
         .unwrap_or_default();
-    let caption = format!(
-        "Lines: closed form on (0, t*], where t* is the time at which the minority component saturates under SpecGD. {}. {}; {} scale.",
-        if parts.bound { "Theorems 1 (GD) and 2 (NGD) place each curve above the dashed line of its colour" } else { "No bound was stored" },
+    let mut caption = format!(
+        "Lines: closed form on (0, t*], where t* is the time at which the minority component saturates under SpecGD. Dashed: the \
+         lower bounds of Theorem 1 (GD) and Theorem 2 (NGD){}. {}; {} scale.",
+        if parts.bounds.is_empty() { String::new() } else { format!(", here {}", parts.bounds.join(", ")) },
         mixture(run, &priors),
         selection.scale(),
     );
+    if models.len() > 1 {
+        caption.push_str(" The theorems are about the linear model.");
+    }
+    if parts.joined {
+        caption.push_str(" Lines of the bilinear model join simulated points.");
+    }
     Ok(Figure {
         id: "f5",
         title: "Loss gaps between GD or NGD and SpecGD with their lower bounds".into(),
@@ -67,7 +74,20 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
 #[derive(Default)]
 struct Parts {
     simulation: bool,
-    bound: bool,
+    /// What the bounds are, in words.
+    bounds: Vec<String>,
+    /// Whether the lines of a model are joined simulations.
+    joined: bool,
+}
+
+/// `0.5 μt for the minority loss of NGD`, from the end of a bound; nothing where the mixture is not stored.
+fn describe_bound(run: &Run, rule: &str, gap: &str, (time, bound): (f64, f64)) -> Option<String> {
+    let mean = run.header.spec.pointer("/mixture/mean_norm").and_then(serde_json::Value::as_f64)?;
+    let constant = bound / (mean * time);
+    // The constants are simple fractions; three decimals remove the rounding of the quotient.
+    let constant = (1e3 * constant).round() / 1e3;
+    let loss = gap.strip_suffix("_gap").unwrap_or(gap);
+    constant.is_finite().then(|| format!("{constant} μt for the {loss} loss of {rule}"))
 }
 
 fn panel(
@@ -90,6 +110,7 @@ fn panel(
                 return Err(selection.missing(of("closed-form", gap)));
             }
             theory.clone_from(&simulation);
+            parts.joined = true;
         }
         let limit = over_time(run, of("closed-form", bound));
         if model == "linear" && limit.is_empty() {
@@ -100,7 +121,7 @@ fn panel(
             labels.push(Label { text: name.clone(), end, colour });
         }
         if let Some(&end) = limit.last() {
-            parts.bound = true;
+            parts.bounds.extend(describe_bound(run, &name, gap, end));
             labels.push(Label { text: format!("{name} bound"), end, colour });
         }
         parts.simulation |= !simulation.is_empty();

@@ -54,7 +54,9 @@ impl Series {
     /// All y that it reaches.
     pub(crate) fn heights(&self) -> Box<dyn Iterator<Item = f64> + '_> {
         match self {
-            Self::Line { points, .. } | Self::Dashed { points, .. } | Self::Marks { points, .. } => Box::new(points.iter().map(|p| p.1)),
+            Self::Line { points, .. } | Self::Dashed { points, .. } | Self::Marks { points, .. } => {
+                Box::new(points.iter().map(|p| p.1))
+            }
             Self::Band { points, .. } => Box::new(points.iter().flat_map(|p| [p.1, p.2])),
         }
     }

@@ -45,7 +45,10 @@ mod tests {
         let mut sorted = placed.clone();
         sorted.sort_by(f64::total_cmp);
         assert!(sorted.windows(2).all(|pair| pair[1] - pair[0] >= height - 1e-9), "{wanted:?} → {placed:?}");
-        assert!(sorted.iter().all(|&y| y >= low + height / 2.0 - 1e-9 && y <= high - height / 2.0 + 1e-9), "{wanted:?} → {placed:?}");
+        assert!(
+            sorted.iter().all(|&y| y >= low + height / 2.0 - 1e-9 && y <= high - height / 2.0 + 1e-9),
+            "{wanted:?} → {placed:?}"
+        );
         placed
     }
 

@@ -7,6 +7,8 @@ use crate::style::{self, AXIS, INK};
 
 /// Margin of the page, px.
 const MARGIN: f64 = 10.0;
+/// Between rows of panels, px.
+const ROW_GAP: f64 = 12.0;
 /// Width of the sample of a key, px.
 const SAMPLE: f64 = 22.0;
 /// Height of a row of keys, px.
@@ -20,9 +22,9 @@ pub(crate) fn svg(figure: &Figure) -> Result<(String, (f64, f64)), Trouble> {
     let caption_type = Type::new(style::CAPTION_SIZE, AXIS);
     let caption = caption_type.wrap(&figure.caption, inner);
     let keys = key_rows(&figure.keys, inner);
-    let row_height = TOP + style::PLOT_HEIGHT + BOTTOM;
-    let rows = figure.panels.chunks(figure.columns.max(1));
-    let keys_top = MARGIN + row_height * rows.len() as f64 + 4.0;
+    let row_height = TOP + style::PLOT_HEIGHT + BOTTOM + ROW_GAP;
+    let rows = figure.panels.len().div_ceil(figure.columns.max(1));
+    let keys_top = MARGIN + row_height * rows as f64 - ROW_GAP + 4.0;
     let caption_top = keys_top + KEY_ROW * keys.len() as f64 + 6.0;
     let size = (style::FIGURE_WIDTH, (caption_top + CAPTION_ROW * caption.len() as f64 + MARGIN).ceil());
 

@@ -7,6 +7,11 @@
 //! A figure is described once, as panels of lines, bands and marks over two axes; plotters draws the description into an SVG, and
 //! the three formats are made from that one drawing. [`style`] is the one place for colours, names, widths and sizes.
 
+#![allow(
+    clippy::format_push_string,
+    reason = "captions and table cells are short and made once: `write!` would need an unused result"
+)]
+
 mod axis;
 mod canvas;
 mod catalogue;

@@ -146,10 +146,9 @@ impl Frame<'_> {
         let height = style::LABEL_SIZE + 2.5;
         let placed = spread(&wanted, height, top - 4.0, top + style::PLOT_HEIGHT + 6.0);
         for ((label, wanted), placed) in self.panel.labels.iter().zip(wanted).zip(placed) {
-            let end = self.x(label.end.0);
-            if (placed - wanted).abs() > 2.0 || end < right - 2.0 {
-                let bend = [(end + 2.0, wanted), (right + 2.0, wanted), (right + LEADER - 3.0, placed)];
-                canvas.line(&bend, label.colour, 0.7)?;
+            // A line that ends inside the panel gets no leader, which would look as if it went on.
+            if (placed - wanted).abs() > 2.0 && self.x(label.end.0) > right - 2.0 {
+                canvas.line(&[(right + 2.0, wanted), (right + LEADER - 3.0, placed)], label.colour, 0.7)?;
             }
             let kind = Type::new(style::LABEL_SIZE, style::text_colour(label.colour));
             canvas.text(&label.text, (right + LEADER - 2.0, placed + style::LABEL_SIZE * 0.36), Anchor::Start, kind)?;

@@ -43,7 +43,9 @@ pub(crate) fn canonical(file: &[u8]) -> Option<Vec<u8>> {
         out.extend(format!("{offset:010} 00000 n\r\n").bytes());
     }
     let (size, root, info) = (order.len() + 1, renamed[&root], renamed[&info]);
-    out.extend(format!("trailer\n<<\n  /Size {size}\n  /Root {root} 0 R\n  /Info {info} 0 R\n>>\nstartxref\n{table}\n%%EOF").bytes());
+    out.extend(
+        format!("trailer\n<<\n  /Size {size}\n  /Root {root} 0 R\n  /Info {info} 0 R\n>>\nstartxref\n{table}\n%%EOF").bytes(),
+    );
     Some(out)
 }
 

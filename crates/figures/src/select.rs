@@ -26,7 +26,10 @@ pub(crate) struct Of<'a> {
 
 impl Of<'_> {
     fn is(&self, record: &Record) -> bool {
-        record.optimizer == self.optimizer && record.split == self.split && record.metric == self.metric && record.group == self.group
+        record.optimizer == self.optimizer
+            && record.split == self.split
+            && record.metric == self.metric
+            && record.group == self.group
     }
 }
 
@@ -105,7 +108,7 @@ pub(crate) fn over_time(run: &Run, of: Of<'_>) -> Vec<Pair> {
         .records
         .iter()
         .filter(|record| of.is(record) && record.value.is_finite())
-        .filter_map(|record| Some((record.time?, record.value)))
+        .filter_map(|record| Some((record.time.filter(|time| time.is_finite())?, record.value)))
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points

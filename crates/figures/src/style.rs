@@ -71,8 +71,7 @@ pub struct Rule {
 }
 
 /// The update rules in the order in which figures and tables show them.
-pub const ORDER: [&str; 11] =
-    ["specgd", "muon", "ngd", "nmd", "signgd", "signum", "gd", "sgd", "adam", "adamw", "shampoo"];
+pub const ORDER: [&str; 11] = ["specgd", "muon", "ngd", "nmd", "signgd", "signum", "gd", "sgd", "adam", "adamw", "shampoo"];
 
 /// How an update rule is drawn; a key that is not known here is drawn in grey under the key itself.
 pub fn rule(key: &str) -> Rule {
@@ -104,8 +103,15 @@ pub fn rule(key: &str) -> Rule {
 /// Lightness rises evenly, so that the order is seen in grey and with every form of colour vision; the anchors are the lower
 /// two thirds of the `plasma` colour map (van der Walt and Smith, CC0).
 pub fn component(index: usize, count: usize) -> RGBColor {
-    const ANCHORS: [(u8, u8, u8); 7] =
-        [(0x0D, 0x08, 0x87), (0x41, 0x04, 0x9D), (0x6A, 0x00, 0xA8), (0x8F, 0x0D, 0xA4), (0xB1, 0x2A, 0x90), (0xCC, 0x47, 0x78), (0xE1, 0x64, 0x62)];
+    const ANCHORS: [(u8, u8, u8); 7] = [
+        (0x0D, 0x08, 0x87),
+        (0x41, 0x04, 0x9D),
+        (0x6A, 0x00, 0xA8),
+        (0x8F, 0x0D, 0xA4),
+        (0xB1, 0x2A, 0x90),
+        (0xCC, 0x47, 0x78),
+        (0xE1, 0x64, 0x62),
+    ];
     let last = ANCHORS.len() - 1;
     let position = if count < 2 { 0.0 } else { last as f64 * index.min(count - 1) as f64 / (count - 1) as f64 };
     let lower = (0..last).rev().find(|&anchor| anchor as f64 <= position).unwrap_or(0);
@@ -136,7 +142,11 @@ pub fn contrast(a: RGBColor, b: RGBColor) -> f64 {
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a weight in [0, 1] keeps the value between two bytes")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a weight in [0, 1] keeps the value between two bytes"
+)]
 fn mix(from: u8, to: u8, weight: f64) -> u8 {
     (f64::from(from) + weight * (f64::from(to) - f64::from(from))).round() as u8
 }

@@ -2,9 +2,9 @@
 
 use isorate_results::Run;
 
+use crate::Error;
 use crate::select::Selection;
 use crate::table::{Align, Cell, Column, Table};
-use crate::Error;
 
 /// One check, as it was stored.
 pub(crate) struct Check<'a> {
@@ -36,7 +36,8 @@ pub(crate) fn checks<'a>(selection: &Selection<'_>, run: &'a Run) -> Result<Vec<
                 let key = format!("{id}.{name}");
                 run.notes.get(&key).map(String::as_str).ok_or_else(|| selection.missing(format!("note `{key}`")))
             };
-            let pass = finite("pass").ok_or_else(|| selection.missing(format!("record with split `check`, metric `pass`, group `{id}`")))?;
+            let pass = finite("pass")
+                .ok_or_else(|| selection.missing(format!("record with split `check`, metric `pass`, group `{id}`")))?;
             Ok(Check {
                 id,
                 statement: note("statement")?,
@@ -44,7 +45,7 @@ pub(crate) fn checks<'a>(selection: &Selection<'_>, run: &'a Run) -> Result<Vec<
                 value: finite("value"),
                 bound: finite("bound"),
                 margin: finite("margin"),
-                pass: pass == 1.0,
+                pass: pass > 0.5,
             })
         })
         .collect()

@@ -3,7 +3,7 @@
 use isorate_results::Run;
 
 use crate::select::Selection;
-use crate::table::{Align, Cell, Column, Table};
+use crate::table::{Align, Cell, Column, Table, full};
 use crate::training::{self, Spread, count_epochs};
 use crate::{Error, style};
 
@@ -21,7 +21,8 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
     for group in GROUPS {
         for &epoch in &points {
             let title = format!("{group}, {}", count_epochs(epoch));
-            let fields = vec![format!("{title}: mean (%)"), format!("{title}: standard deviation (%)"), format!("{title}: seeds")];
+            let fields =
+                vec![format!("{title}: mean (%)"), format!("{title}: standard deviation (%)"), format!("{title}: seeds")];
             columns.push(Column { title, align: Align::Right, fields });
         }
     }
@@ -53,10 +54,8 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
 fn points(epochs: &[f64]) -> Vec<f64> {
     let Some(&end) = epochs.last() else { return Vec::new() };
     let trained: Vec<f64> = epochs.iter().copied().filter(|&epoch| epoch > 0.0).collect();
-    let mut points: Vec<f64> = [end.mul_add(0.25, 0.0).min(1.0), end / 2.0, end]
-        .into_iter()
-        .filter_map(|wanted| training::nearest(&trained, wanted))
-        .collect();
+    let mut points: Vec<f64> =
+        [(end / 4.0).min(1.0), end / 2.0, end].into_iter().filter_map(|wanted| training::nearest(&trained, wanted)).collect();
     points.dedup();
     points
 }
@@ -70,7 +69,7 @@ fn percent(spread: Option<Spread>) -> Cell {
         Some(deviation) => format!("{:.1} ± {deviation:.1}", 100.0 * mean),
         None => format!("{:.1}", 100.0 * mean),
     };
-    let fields = vec![(100.0 * mean).to_string(), deviation.map_or_else(String::new, |deviation| deviation.to_string()), seeds.to_string()];
+    let fields = vec![full(100.0 * mean), deviation.map_or_else(String::new, full), seeds.to_string()];
     Cell { shown, fields }
 }
 

@@ -46,7 +46,9 @@ impl<'a> Selection<'a> {
     pub(crate) fn rules(&self) -> Result<Vec<Rule<'a>>, Error> {
         let mut rules: BTreeMap<(usize, &str), Vec<&Run>> = BTreeMap::new();
         for run in &self.runs {
-            let Some(record) = run.records.iter().find(|record| record.split == "test" && record.metric == "accuracy") else { continue };
+            let Some(record) = run.records.iter().find(|record| record.split == "test" && record.metric == "accuracy") else {
+                continue;
+            };
             let key = record.optimizer.as_str();
             let place = style::ORDER.iter().position(|known| *known == key).unwrap_or(style::ORDER.len());
             rules.entry((place, key)).or_default().push(run);
@@ -90,7 +92,7 @@ pub(crate) fn accuracies(run: &Run, group: &str) -> Vec<(f64, f64)> {
     let mut points: Vec<_> = run
         .series("test", "accuracy", group)
         .filter(|record| record.value.is_finite())
-        .filter_map(|record| Some((record.epoch?, record.value)))
+        .filter_map(|record| Some((record.epoch.filter(|epoch| epoch.is_finite())?, record.value)))
         .collect();
     points.sort_by(|a, b| a.0.total_cmp(&b.0));
     points
@@ -134,7 +136,8 @@ fn same_epoch(a: f64, b: f64) -> bool {
 
 /// All epochs at which any run measured the group, in order.
 pub(crate) fn epochs(rules: &[Rule<'_>], group: &str) -> Vec<f64> {
-    let mut epochs: Vec<f64> = rules.iter().flat_map(|rule| &rule.runs).flat_map(|run| accuracies(run, group)).map(|point| point.0).collect();
+    let mut epochs: Vec<f64> =
+        rules.iter().flat_map(|rule| &rule.runs).flat_map(|run| accuracies(run, group)).map(|point| point.0).collect();
     epochs.sort_by(f64::total_cmp);
     epochs.dedup_by(|a, b| same_epoch(*a, *b));
     epochs
@@ -187,7 +190,7 @@ pub(crate) fn describe(run: &Run) -> String {
     let mut about = Vec::new();
     if let Some(correlation) = number("/data/correlation") {
         let percent = (1e4 * correlation).round() / 100.0;
-        about.push(format!("colour agrees with digit for {percent} %"));
+        about.push(format!("colour agrees with digit for {percent}%"));
     }
     about.extend(text("/data/source").map(|source| format!("source: {source}")));
     if !about.is_empty() {

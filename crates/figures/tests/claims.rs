@@ -1,5 +1,7 @@
 //! Claims: the file of the repository, and what is said about made-up runs.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a panic says all that is needed")]
+
 use isorate_figures::claims::{ClaimState, State, evaluate, parse, splice, table};
 use isorate_results::{Record, Run};
 
@@ -12,7 +14,9 @@ const CLAIMS: &str = include_str!("../../../paper/claims.toml");
 fn everything() -> Vec<Run> {
     let mut runs = f1(&["muon", "nmd", "signum"], 3);
     let mut checks = t1();
-    let record = |metric: &str, value: f64| Record::at_step(0).of("theory").split("check").metric(metric).group("thm2-minority").value(value);
+    let record = |metric: &str, value: f64| {
+        Record::at_step(0).of("theory").split("check").metric(metric).group("thm2-minority").value(value)
+    };
     checks.records.extend([record("value", 0.61), record("bound", 0.5), record("margin", 0.11), record("pass", 1.0)]);
     checks.notes.insert("thm2-minority.statement".into(), "L_m(NGF) − L_m(Spec) ≥ μt/2".into());
     checks.notes.insert("thm2-minority.quantity".into(), "smallest gap/(μt)".into());
@@ -30,7 +34,9 @@ fn claim(check: &str) -> String {
     } else {
         "f2"
     };
-    format!("[[claim]]\nid = \"c\"\nstatement = \"s\"\nexperiment = \"{figure}\"\nfigure = \"{figure}\"\ncommand = \"k\"\ncheck = {check}\n")
+    format!(
+        "[[claim]]\nid = \"c\"\nstatement = \"s\"\nexperiment = \"{figure}\"\nfigure = \"{figure}\"\ncommand = \"k\"\ncheck = {check}\n"
+    )
 }
 
 fn one(check: &str, runs: &[Run]) -> ClaimState {
@@ -53,10 +59,13 @@ fn the_claims_of_the_repository_are_read_and_decided() {
 
 #[test]
 fn json_has_the_fields_of_the_contract() {
-    let states = evaluate(CLAIMS, &[t1()].map(|mut run| {
-        run.header.scale = "smoke".into();
-        run
-    }))
+    let states = evaluate(
+        CLAIMS,
+        &[t1()].map(|mut run| {
+            run.header.scale = "smoke".into();
+            run
+        }),
+    )
     .map(|states| states.into_iter().filter(|claim| ["f1-muon-leads-early"].contains(&claim.id.as_str())).collect::<Vec<_>>());
     // T1 of the made-up runs lacks a check that the file names: that is said, with the claim.
     assert!(states.unwrap_err().to_string().starts_with("claim `thm2-minority`: there is no check `thm2-minority`"));
@@ -68,7 +77,9 @@ fn json_has_the_fields_of_the_contract() {
 #[test]
 fn accuracy_lead() {
     let check = |bound: f64, epoch: f64| {
-        format!("{{ kind = \"accuracy-lead\", of = \"muon\", over = [\"nmd\", \"signum\"], group = \"minority\", epoch = {epoch:?}, bound = {bound:?} }}")
+        format!(
+            "{{ kind = \"accuracy-lead\", of = \"muon\", over = [\"nmd\", \"signum\"], group = \"minority\", epoch = {epoch:?}, bound = {bound:?} }}"
+        )
     };
     let runs = f1(&["muon", "nmd", "signum"], 3);
     let state = one(&check(0.0, 2.1), &runs);
@@ -104,7 +115,9 @@ fn accuracy_lead() {
 #[test]
 fn trajectories() {
     let runs = [three().f2()];
-    let slopes = |rule: &str| one(&format!("{{ kind = \"equal-slopes\", of = \"{rule}\", split = \"closed-form\", bound = 1e-9 }}"), &runs);
+    let slopes = |rule: &str| {
+        one(&format!("{{ kind = \"equal-slopes\", of = \"{rule}\", split = \"closed-form\", bound = 1e-9 }}"), &runs)
+    };
     assert_eq!(slopes("specgd").state, State::Holds);
     let gd = slopes("gd");
     assert_eq!(gd.state, State::Fails);
@@ -112,7 +125,10 @@ fn trajectories() {
     assert!((gd.value.unwrap() - 0.9).abs() < 0.02, "{gd:?}");
 
     let first = |rule: &str| {
-        one(&format!("{{ kind = \"majority-first\", of = \"{rule}\", split = \"closed-form\", fraction = 0.5, bound = 1.0 }}"), &runs)
+        one(
+            &format!("{{ kind = \"majority-first\", of = \"{rule}\", split = \"closed-form\", fraction = 0.5, bound = 1.0 }}"),
+            &runs,
+        )
     };
     assert_eq!(first("gd").state, State::Holds);
     assert_eq!(first("ngd").state, State::Holds);
@@ -120,7 +136,9 @@ fn trajectories() {
     // Half-times of GD are ln 2/s_xx,c: ratios (0.55/0.45, 0.75/0.55), on a grid of 0.03.
     assert!((first("gd").value.unwrap() - 0.55 / 0.45).abs() < 1e-3, "{:?}", first("gd"));
 
-    let limit = |bound: f64| one(&format!("{{ kind = \"same-limit\", of = [\"gd\", \"specgd\"], split = \"simulation\", bound = {bound:?} }}"), &runs);
+    let limit = |bound: f64| {
+        one(&format!("{{ kind = \"same-limit\", of = [\"gd\", \"specgd\"], split = \"simulation\", bound = {bound:?} }}"), &runs)
+    };
     assert_eq!(limit(0.01).state, State::Holds);
     assert_eq!(limit(1e-4).state, State::Fails);
     assert!((limit(0.01).value.unwrap() - (-0.45_f64 * 12.0).exp()).abs() < 1e-12);
@@ -135,7 +153,12 @@ fn trajectories() {
 #[test]
 fn gaps_and_theory() {
     let gap = |bound: f64| {
-        one(&format!("{{ kind = \"gap-above-bound\", of = \"gd\", gap = \"minority\", split = \"simulation\", bound = {bound:?} }}"), &[theorem().f5(false)])
+        one(
+            &format!(
+                "{{ kind = \"gap-above-bound\", of = \"gd\", gap = \"minority\", split = \"simulation\", bound = {bound:?} }}"
+            ),
+            &[theorem().f5(false)],
+        )
     };
     let state = gap(1.0);
     assert_eq!(state.state, State::Holds);
@@ -157,18 +180,27 @@ fn mistakes_in_the_file_name_the_claim() {
         (good.replace("check = \"x\"", "check = \"x\", bound = 1.0"), "claim `c`: unknown field `bound`"),
         (good.replace("id = \"c\"\n", ""), "claim `number 1`: missing field `id`"),
         (good.replace("figure = \"t1\"", "figure = \"f9\""), "claim `c`: there is no figure `f9`"),
-        (good.replace("experiment = \"t1\"", "experiment = \"f1\""), "claim `c`: the figure `t1` shows the experiment `t1`, not `f1`"),
+        (
+            good.replace("experiment = \"t1\"", "experiment = \"f1\""),
+            "claim `c`: the figure `t1` shows the experiment `t1`, not `f1`",
+        ),
         (good.clone() + &good, "claim `c`: there is another claim with this name"),
         (good.replace("[[claim]]", "[[claims]]"), "unknown field `claims`"),
         ("a = ".into(), "line 1"),
         (claim("{ kind = \"equal-slopes\", of = \"gd\", split = \"closed\", bound = 1.0 }"), "claim `c`: `split` is `closed`"),
         (claim("{ kind = \"equal-slopes\", of = \"gd\", split = \"simulation\", bound = nan }"), "claim `c`: `bound` is NaN"),
-        (claim("{ kind = \"same-limit\", of = [], split = \"simulation\", bound = 1.0 }"), "claim `c`: the list of rules to compare is empty"),
+        (
+            claim("{ kind = \"same-limit\", of = [], split = \"simulation\", bound = 1.0 }"),
+            "claim `c`: the list of rules to compare is empty",
+        ),
         (
             claim("{ kind = \"majority-first\", of = \"gd\", split = \"simulation\", fraction = 1.5, bound = 1.0 }"),
             "claim `c`: `fraction` is 1.5",
         ),
-        (claim("{ kind = \"gap-above-bound\", of = \"gd\", gap = \"m\", split = \"simulation\", bound = 1.0 }"), "claim `c`: `gap` is `m`"),
+        (
+            claim("{ kind = \"gap-above-bound\", of = \"gd\", gap = \"m\", split = \"simulation\", bound = 1.0 }"),
+            "claim `c`: `gap` is `m`",
+        ),
     ];
     for (text, expected) in wrong {
         let message = failure(&text, &[]);
@@ -188,7 +220,8 @@ fn the_table_of_claims() {
     let mut runs = vec![t1()];
     // Leads of 0.25 and 0.5, exactly.
     for (optimizer, seed, accuracy) in [("muon", 0, 0.5), ("muon", 1, 0.75), ("nmd", 0, 0.25), ("nmd", 1, 0.25)] {
-        let record = Record::at_step(9).epoch(1.0).of(optimizer).split("test").metric("accuracy").group("minority").value(accuracy);
+        let record =
+            Record::at_step(9).epoch(1.0).of(optimizer).split("test").metric("accuracy").group("minority").value(accuracy);
         runs.push(synthetic::run("f1", seed, serde_json::json!({ "seed": seed, "optimizer": optimizer }), vec![record]));
     }
     let states = evaluate(&text, &runs).unwrap();

@@ -57,7 +57,7 @@ pub enum Check {
         /// The largest relative distance.
         bound: f64,
     },
-    /// A loss gap to SpecGD stays above the bound of its theorem: the smallest quotient of the two over (0, t*] is at least `bound`.
+    /// A loss gap to `SpecGD` stays above the bound of its theorem: the smallest quotient of the two over (0, t*] is at least `bound`.
     GapAboveBound {
         /// `gd` or `ngd`.
         of: String,
@@ -99,10 +99,15 @@ fn decide(holds: bool) -> State {
 impl Check {
     /// The rule that the check itself breaks, if it does.
     pub(super) fn validate(&self) -> Result<(), String> {
-        let (numbers, lists, split): (Vec<(&str, f64)>, Option<&[String]>, Option<&str>) = match self {
+        type Parts<'a> = (Vec<(&'a str, f64)>, Option<&'a [String]>, Option<&'a str>);
+        let (numbers, lists, split): Parts<'_> = match self {
             Self::AccuracyLead { over, epoch, bound, .. } => (vec![("epoch", *epoch), ("bound", *bound)], Some(over), None),
-            Self::EqualSlopes { split, bound, .. } | Self::GapAboveBound { split, bound, .. } => (vec![("bound", *bound)], None, Some(split)),
-            Self::MajorityFirst { split, fraction, bound, .. } => (vec![("fraction", *fraction), ("bound", *bound)], None, Some(split)),
+            Self::EqualSlopes { split, bound, .. } | Self::GapAboveBound { split, bound, .. } => {
+                (vec![("bound", *bound)], None, Some(split))
+            }
+            Self::MajorityFirst { split, fraction, bound, .. } => {
+                (vec![("fraction", *fraction), ("bound", *bound)], None, Some(split))
+            }
             Self::SameLimit { of, split, bound } => (vec![("bound", *bound)], Some(of), Some(split)),
             Self::TheoryCheck { .. } => (vec![], None, None),
         };
@@ -129,16 +134,28 @@ impl Check {
     fn quantity(&self) -> String {
         match self {
             Self::AccuracyLead { of, over, group, epoch, .. } => {
-                format!("lead of {} in {group} test accuracy over the best of {} after {}", name(of), names(over), count_epochs(*epoch))
+                format!(
+                    "lead of {} in {group} test accuracy over the best of {} after {}",
+                    name(of),
+                    names(over),
+                    count_epochs(*epoch)
+                )
             }
             Self::EqualSlopes { of, split, .. } => {
                 format!("{}: largest relative difference of the components before saturation, {split}", name(of))
             }
             Self::MajorityFirst { of, split, fraction, .. } => {
-                format!("{}: smallest ratio of the times to {fraction} of the limit, next rarer to more frequent class, {split}", name(of))
+                format!(
+                    "{}: smallest ratio of the times to {fraction} of the limit, next rarer to more frequent class, {split}",
+                    name(of)
+                )
             }
-            Self::SameLimit { of, split, .. } => format!("{}: largest relative distance from the limit at the last time, {split}", names(of)),
-            Self::GapAboveBound { of, gap, split, .. } => format!("{}: smallest {gap} loss gap ÷ bound on (0, t*], {split}", name(of)),
+            Self::SameLimit { of, split, .. } => {
+                format!("{}: largest relative distance from the limit at the last time, {split}", names(of))
+            }
+            Self::GapAboveBound { of, gap, split, .. } => {
+                format!("{}: smallest {gap} loss gap ÷ bound on (0, t*], {split}", name(of))
+            }
             Self::TheoryCheck { check } => format!("check `{check}`"),
         }
     }
@@ -166,7 +183,9 @@ impl Check {
     pub(super) fn find(&self, claim: &str, selection: &Selection<'_>) -> Result<Finding, Error> {
         let wrong = |reason: String| Error::Claim { claim: claim.to_owned(), reason };
         match self {
-            Self::AccuracyLead { of, over, group, epoch, bound } => self.accuracy_lead(selection, (of, over), group, *epoch, *bound),
+            Self::AccuracyLead { of, over, group, epoch, bound } => {
+                self.accuracy_lead(selection, (of, over), group, *epoch, *bound)
+            }
             Self::EqualSlopes { of, split, bound } => {
                 let value = Components::of(selection, of, split)?
                     .unevenness()
@@ -195,7 +214,9 @@ impl Check {
                     let below = interpolate(&bounds, time).filter(|below| *below > 0.0)?;
                     Some(gap / below)
                 });
-                let value = quotients.min_by(f64::total_cmp).ok_or_else(|| wrong("the gap and a positive bound have no time in common".into()))?;
+                let value = quotients
+                    .min_by(f64::total_cmp)
+                    .ok_or_else(|| wrong("the gap and a positive bound have no time in common".into()))?;
                 Ok(self.found(value, value >= *bound))
             }
             Self::TheoryCheck { check } => {
@@ -264,7 +285,7 @@ fn paired(ours: &[&Run], others: &[&Run], group: &str, epoch: f64) -> Vec<f64> {
 
 /// The trajectories of F2 under one rule.
 struct Components {
-    /// α_c over time, by component.
+    /// `α_c` over time, by component.
     paths: Vec<Vec<Pair>>,
     priors: Vec<f64>,
     limits: Vec<f64>,

@@ -32,7 +32,7 @@ pub use check::Check;
 pub use splice::{BEGIN, END, splice};
 
 use crate::select::Selection;
-use crate::table::{Align, Cell, Column, Table, significant};
+use crate::table::{Align, Cell, Column, Table, full, significant};
 use crate::{Error, catalogue, find};
 
 /// A claim as `paper/claims.toml` states it.
@@ -180,7 +180,7 @@ pub fn table(states: &[ClaimState]) -> Table {
         if let Some(spread) = claim.spread {
             value.shown = format!("{} ± {}", value.shown, significant(spread));
         }
-        value.fields.push(claim.spread.map_or_else(String::new, |spread| spread.to_string()));
+        value.fields.push(claim.spread.map_or_else(String::new, full));
         let mut state = Cell::text(claim.state.to_string());
         if let Some(scale) = &claim.scale {
             state.shown = format!("{} ({scale})", state.shown);

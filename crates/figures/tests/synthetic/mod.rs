@@ -1,5 +1,6 @@
 //! Runs made up for tests and for looking at figures: F1 from smooth curves with seeded noise, F2 and F5 from the closed forms.
 #![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a panic says all that is needed")]
 
 use isorate_results::{Header, Outcome, Provenance, Record, Run};
 use serde_json::{Value, json};
@@ -48,7 +49,8 @@ pub fn training_run(optimizer: &str, seed: u64) -> Run {
         let epoch = step as f64 / STEPS_PER_EPOCH as f64;
         let wobble = 0.02 * noise(&[key, seed, step]) + 0.03 * noise(&[key, seed]);
         let grown = if step == 0 { 0.0 } else { 1.0 };
-        let minority = (0.02 + end * (1.0 - (-epoch / slow).exp()) + grown * wobble * (1.0 - (-epoch / 3.0).exp())).clamp(0.0, 1.0);
+        let minority =
+            (0.02 + end * (1.0 - (-epoch / slow).exp()) + grown * wobble * (1.0 - (-epoch / 3.0).exp())).clamp(0.0, 1.0);
         let majority = (0.985 - 0.875 * (-epoch / quick).exp() + 0.2 * grown * wobble).clamp(0.0, 1.0);
         let record = |split: &str, metric: &str, group: &str, value: f64| {
             Record::at_step(step).epoch(epoch).of(optimizer).split(split).metric(metric).group(group).value(value)
@@ -92,12 +94,13 @@ pub fn moments_run() -> Run {
 }
 
 pub fn f1(optimizers: &[&str], seeds: u64) -> Vec<Run> {
-    let mut runs: Vec<Run> = optimizers.iter().flat_map(|optimizer| (0..seeds).map(|seed| training_run(optimizer, seed))).collect();
+    let mut runs: Vec<Run> =
+        optimizers.iter().flat_map(|optimizer| (0..seeds).map(|seed| training_run(optimizer, seed))).collect();
     runs.push(moments_run());
     runs
 }
 
-/// A Gaussian mixture with orthogonal means: s_yx = μ p, s_xx = μ² p + σ².
+/// A Gaussian mixture with orthogonal means: `s_yx = μ p`, `s_xx = μ² p + σ²`.
 pub struct Mixture {
     pub priors: Vec<f64>,
     pub mean: f64,
@@ -122,7 +125,8 @@ impl Mixture {
     }
     /// NGD: GD's path at time τ with t = ∫₀^τ ‖∇‖, for increasing `times`.
     fn ngd(&self, times: &[f64]) -> Vec<Vec<f64>> {
-        let speed = |tau: f64| (0..self.priors.len()).map(|c| (self.yx(c) * (-self.xx(c) * tau).exp()).powi(2)).sum::<f64>().sqrt();
+        let speed =
+            |tau: f64| (0..self.priors.len()).map(|c| (self.yx(c) * (-self.xx(c) * tau).exp()).powi(2)).sum::<f64>().sqrt();
         let (mut tau, mut t) = (0.0, 0.0);
         let mut out = Vec::new();
         for &time in times {
@@ -162,13 +166,22 @@ impl Mixture {
                 let times: Vec<f64> = (0..=count).map(|i| end * f64::from(i) / f64::from(count)).collect();
                 for (&time, alphas) in times.iter().zip(self.path(rule, &times)) {
                     for (c, alpha) in alphas.into_iter().enumerate() {
-                        records.push(Record::at_step(0).time(time).of(rule).split(split).metric("alpha").group(&c.to_string()).value(alpha));
+                        records.push(
+                            Record::at_step(0)
+                                .time(time)
+                                .of(rule)
+                                .split(split)
+                                .metric("alpha")
+                                .group(&c.to_string())
+                                .value(alpha),
+                        );
                     }
                 }
             }
         }
         for c in 0..self.priors.len() {
-            let record = |metric: &str| Record::at_step(0).of("mixture").split("closed-form").metric(metric).group(&c.to_string());
+            let record =
+                |metric: &str| Record::at_step(0).of("mixture").split("closed-form").metric(metric).group(&c.to_string());
             records.push(record("prior").value(self.priors[c]));
             records.push(record("limit").value(self.limit(c)));
         }
@@ -185,7 +198,8 @@ impl Mixture {
                 for (&time, alphas) in times.iter().zip(self.path(rule, &times)) {
                     let spectral = self.spec(time);
                     let mut push = |metric: &str, group: &str, value: f64| {
-                        records.push(Record::at_step(0).time(time).of(rule).split(split).metric(metric).group(group).value(value));
+                        records
+                            .push(Record::at_step(0).time(time).of(rule).split(split).metric(metric).group(group).value(value));
                     };
                     let gap = self.loss(&alphas, minority) - self.loss(&spectral, minority);
                     let balanced = self.balanced(&alphas) - self.balanced(&spectral);
@@ -218,7 +232,7 @@ pub fn ten() -> Mixture {
     Mixture { priors: weights.iter().map(|weight| (1e4 * weight / sum).round() / 1e4).collect(), mean: 1.0, noise: 0.3 }
 }
 
-/// A mixture that meets the conditions of Theorem 1: μ ≥ 1, k ≥ 3μ, p_m ≤ 1/(5 SNR + 6k).
+/// A mixture that meets the conditions of Theorem 1: μ ≥ 1, k ≥ 3μ, `p_m` ≤ 1/(5 SNR + 6k).
 pub fn theorem() -> Mixture {
     Mixture { priors: vec![0.49, 0.49, 0.02], mean: 1.0, noise: 0.5 }
 }
@@ -234,7 +248,8 @@ pub fn t1() -> Run {
     let mut records = Vec::new();
     let mut notes = Vec::new();
     for (id, statement, quantity, value, bound, pass) in checks {
-        let record = |metric: &str, value: f64| Record::at_step(0).of("theory").split("check").metric(metric).group(id).value(value);
+        let record =
+            |metric: &str, value: f64| Record::at_step(0).of("theory").split("check").metric(metric).group(id).value(value);
         let margin = if id == "gd-closed-form" { bound - value } else { value - bound };
         records.extend([record("value", value), record("bound", bound), record("margin", margin), record("pass", pass)]);
         notes.push((format!("{id}.statement"), statement.to_owned()));
