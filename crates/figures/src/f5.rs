@@ -54,6 +54,9 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         mixture(run, &priors),
         selection.scale(),
     );
+    if !parts.bounds.is_empty() {
+        caption.push_str(" The balanced constant for NGD was chosen here: that of the paper is not public.");
+    }
     if models.len() > 1 {
         caption.push_str(" The theorems are about the linear model.");
     }

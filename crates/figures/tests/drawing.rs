@@ -92,6 +92,12 @@ fn the_svg_says_what_it_shows() {
     }
     let svg = images("f2", &[three().f2()]).svg;
     assert!(svg.contains("priors p = (0.5, 0.3, 0.2)"), "{}", &svg[..1200]);
+    let svg = images("f5", &[theorem().f5(false)]).svg;
+    for said in
+        ["0.25 μt for the minority loss of GD", "0.5 μt for the balanced loss of GD", "balanced constant for NGD was chosen here"]
+    {
+        assert!(svg.contains(said), "{said}: {}", &svg[..1500]);
+    }
 }
 
 #[test]
