@@ -1,1 +1,40 @@
-//! Figures and tables drawn from results.
+//! Figures and tables drawn from results, and the state of the paper's claims.
+//!
+//! Everything here is a pure function of stored [`Run`](isorate_results::Run)s: nothing is trained or simulated, and the same runs
+//! give the same bytes. [`catalogue`] lists what there is, [`render`] makes one figure (as SVG, PNG and PDF) or one table (as
+//! Markdown, LaTeX and CSV), and [`draw`] writes it into a folder. [`claims`] evaluates the checks of `paper/claims.toml`.
+//!
+//! A figure is described once, as panels of lines, bands and marks over two axes; plotters draws the description into an SVG, and
+//! the three formats are made from that one drawing. [`style`] is the one place for colours, names, widths and sizes.
+
+#![allow(
+    clippy::format_push_string,
+    reason = "captions and table cells are short and made once: `write!` would need an unused result"
+)]
+
+mod axis;
+mod canvas;
+mod catalogue;
+pub mod claims;
+mod compact;
+mod error;
+mod export;
+mod f1;
+mod f2;
+mod f5;
+mod figure;
+mod labels;
+mod layout;
+mod panel;
+mod pdf;
+mod select;
+pub mod style;
+mod t1;
+mod t2;
+mod table;
+mod training;
+
+pub use catalogue::{Drawing, Entry, catalogue, draw, find, render};
+pub use error::Error;
+pub use export::Images;
+pub use table::{Align, Cell, Column, Table};

@@ -1,0 +1,231 @@
+//! Claims: the file of the repository, and what is said about made-up runs.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a panic says all that is needed")]
+
+use isorate_figures::claims::{ClaimState, State, evaluate, parse, splice, table};
+use isorate_results::{Record, Run};
+
+mod synthetic;
+
+use synthetic::{diverge, f1, t1, theorem, three};
+
+const CLAIMS: &str = include_str!("../../../paper/claims.toml");
+
+fn everything() -> Vec<Run> {
+    let mut runs = f1(&["muon", "nmd", "signum"], 3);
+    let mut checks = t1();
+    let record = |metric: &str, value: f64| {
+        Record::at_step(0).of("theory").split("check").metric(metric).group("thm2-minority").value(value)
+    };
+    checks.records.extend([record("value", 0.61), record("bound", 0.5), record("margin", 0.11), record("pass", 1.0)]);
+    checks.notes.insert("thm2-minority.statement".into(), "L_m(NGF) − L_m(Spec) ≥ μt/2".into());
+    checks.notes.insert("thm2-minority.quantity".into(), "smallest gap/(μt)".into());
+    runs.extend([three().f2(), theorem().f5(false), checks]);
+    runs
+}
+
+fn claim(check: &str) -> String {
+    let figure = if check.contains("accuracy-lead") {
+        "f1"
+    } else if check.contains("gap-above") {
+        "f5"
+    } else if check.contains("theory-check") {
+        "t1"
+    } else {
+        "f2"
+    };
+    format!(
+        "[[claim]]\nid = \"c\"\nstatement = \"s\"\nexperiment = \"{figure}\"\nfigure = \"{figure}\"\ncommand = \"k\"\ncheck = {check}\n"
+    )
+}
+
+fn one(check: &str, runs: &[Run]) -> ClaimState {
+    evaluate(&claim(check), runs).unwrap().remove(0)
+}
+
+fn failure(text: &str, runs: &[Run]) -> String {
+    evaluate(text, runs).unwrap_err().to_string()
+}
+
+#[test]
+fn the_claims_of_the_repository_are_read_and_decided() {
+    assert!(parse(CLAIMS).unwrap().len() >= 13);
+    let none = evaluate(CLAIMS, &[]).unwrap();
+    assert!(none.iter().all(|claim| claim.state == State::NotRun && claim.value.is_none() && claim.scale.is_none()));
+    let states = evaluate(CLAIMS, &everything()).unwrap();
+    let failed: Vec<&str> = states.iter().filter(|claim| claim.state != State::Holds).map(|claim| claim.id.as_str()).collect();
+    assert_eq!(failed, ["thm2-balanced"], "{states:#?}");
+}
+
+#[test]
+fn json_has_the_fields_of_the_contract() {
+    let states = evaluate(
+        CLAIMS,
+        &[t1()].map(|mut run| {
+            run.header.scale = "smoke".into();
+            run
+        }),
+    )
+    .map(|states| states.into_iter().filter(|claim| ["f1-muon-leads-early"].contains(&claim.id.as_str())).collect::<Vec<_>>());
+    // T1 of the made-up runs lacks a check that the file names: that is said, with the claim.
+    assert!(states.unwrap_err().to_string().starts_with("claim `thm2-minority`: there is no check `thm2-minority`"));
+
+    let check = "{ kind = \"theory-check\", check = \"thm1-minority\" }";
+    insta::assert_snapshot!("json", serde_json::to_string_pretty(&[one(check, &[t1()]), one(check, &[])]).unwrap());
+}
+
+#[test]
+fn accuracy_lead() {
+    let check = |bound: f64, epoch: f64| {
+        format!(
+            "{{ kind = \"accuracy-lead\", of = \"muon\", over = [\"nmd\", \"signum\"], group = \"minority\", epoch = {epoch:?}, bound = {bound:?} }}"
+        )
+    };
+    let runs = f1(&["muon", "nmd", "signum"], 3);
+    let state = one(&check(0.0, 2.1), &runs);
+    assert_eq!(state.state, State::Holds);
+    // The lead over Signum, which is the stronger one here, by hand from the records.
+    let value = |optimizer: &str, seed: u64| {
+        let run = runs.iter().find(|run| run.records[0].optimizer == optimizer && run.header.seed == seed).unwrap();
+        run.series("test", "accuracy", "minority").find(|record| record.epoch == Some(2.0)).unwrap().value
+    };
+    let leads: Vec<f64> = (0..3).map(|seed| value("muon", seed) - value("signum", seed)).collect();
+    let mean = leads.iter().sum::<f64>() / 3.0;
+    let deviation = (leads.iter().map(|lead| (lead - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
+    assert!((state.value.unwrap() - mean).abs() < 1e-12, "{state:?}");
+    assert!((state.spread.unwrap() - deviation).abs() < 1e-12, "{state:?}");
+    assert!(state.quantity.ends_with("over the best of NMD, Signum after 2 epochs, mean over 3 seeds"), "{}", state.quantity);
+
+    assert_eq!(one(&check(0.9, 2.0), &runs).state, State::Fails);
+    // Training that ends before, or without one of the rules, says nothing.
+    assert_eq!(one(&check(0.0, 13.0), &runs).state, State::NotRun);
+    assert_eq!(one(&check(0.0, 2.0), &f1(&["muon", "nmd"], 3)).state, State::NotRun);
+    // A rule that diverged everywhere shows nothing in favour of the claim.
+    let broken: Vec<Run> =
+        runs.iter().map(|run| if run.records[0].optimizer == "muon" { diverge(run.clone(), 1.0) } else { run.clone() }).collect();
+    let state = one(&check(0.0, 2.0), &broken);
+    assert_eq!((state.state, state.value), (State::Fails, None));
+    // One seed has no spread.
+    let state = one(&check(0.0, 2.0), &f1(&["muon", "nmd", "signum"], 1));
+    assert_eq!((state.state, state.spread), (State::Holds, None));
+    let message = failure(&claim(&check(0.0, 2.0).replace("minority", "class-77")), &runs);
+    assert!(message.contains("class-77"), "{message}");
+}
+
+#[test]
+fn trajectories() {
+    let runs = [three().f2()];
+    let slopes = |rule: &str| {
+        one(&format!("{{ kind = \"equal-slopes\", of = \"{rule}\", split = \"closed-form\", bound = 1e-9 }}"), &runs)
+    };
+    assert_eq!(slopes("specgd").state, State::Holds);
+    let gd = slopes("gd");
+    assert_eq!(gd.state, State::Fails);
+    // α_c ≈ s_yx,c t at first: (0.5 − 0.2)/(1/3) = 0.9, and less later.
+    assert!((gd.value.unwrap() - 0.9).abs() < 0.02, "{gd:?}");
+
+    let first = |rule: &str| {
+        one(
+            &format!("{{ kind = \"majority-first\", of = \"{rule}\", split = \"closed-form\", fraction = 0.5, bound = 1.0 }}"),
+            &runs,
+        )
+    };
+    assert_eq!(first("gd").state, State::Holds);
+    assert_eq!(first("ngd").state, State::Holds);
+    assert_eq!(first("specgd").state, State::Fails);
+    // Half-times of GD are ln 2/s_xx,c: ratios (0.55/0.45, 0.75/0.55), on a grid of 0.03.
+    assert!((first("gd").value.unwrap() - 0.55 / 0.45).abs() < 1e-3, "{:?}", first("gd"));
+
+    let limit = |bound: f64| {
+        one(&format!("{{ kind = \"same-limit\", of = [\"gd\", \"specgd\"], split = \"simulation\", bound = {bound:?} }}"), &runs)
+    };
+    assert_eq!(limit(0.01).state, State::Holds);
+    assert_eq!(limit(1e-4).state, State::Fails);
+    assert!((limit(0.01).value.unwrap() - (-0.45_f64 * 12.0).exp()).abs() < 1e-12);
+
+    let mut short = three().f2();
+    short.records.retain(|record| record.split != "simulation" || record.time == Some(0.0));
+    let check = "{ kind = \"equal-slopes\", of = \"gd\", split = \"simulation\", bound = 1.0 }";
+    let message = failure(&claim(check), &[short]);
+    assert!(message.contains("claim `c`: no simulation time lies before"), "{message}");
+}
+
+#[test]
+fn gaps_and_theory() {
+    let gap = |bound: f64| {
+        one(
+            &format!(
+                "{{ kind = \"gap-above-bound\", of = \"gd\", gap = \"minority\", split = \"simulation\", bound = {bound:?} }}"
+            ),
+            &[theorem().f5(false)],
+        )
+    };
+    let state = gap(1.0);
+    assert_eq!(state.state, State::Holds);
+    assert!(state.value.unwrap() > 1.0);
+    assert_eq!(gap(10.0).state, State::Fails);
+    let check = |id: &str| format!("{{ kind = \"theory-check\", check = \"{id}\" }}");
+    assert_eq!(one(&check("thm1-balanced"), &[t1()]).value, Some(0.612_345_678_9));
+    assert_eq!(one(&check("thm2-balanced"), &[t1()]).state, State::Fails);
+    let message = failure(&claim(&check("thm3")), &[t1()]);
+    assert!(message.contains("claim `c`: there is no check `thm3`; there are `thm1-minority`"), "{message}");
+}
+
+#[test]
+fn mistakes_in_the_file_name_the_claim() {
+    let good = claim("{ kind = \"theory-check\", check = \"x\" }");
+    let wrong: Vec<(String, &str)> = vec![
+        (good.replace("command", "comand"), "claim `c`: unknown field `comand`"),
+        (good.replace("theory-check", "theory"), "claim `c`: unknown variant `theory`"),
+        (good.replace("check = \"x\"", "check = \"x\", bound = 1.0"), "claim `c`: unknown field `bound`"),
+        (good.replace("id = \"c\"\n", ""), "claim `number 1`: missing field `id`"),
+        (good.replace("figure = \"t1\"", "figure = \"f9\""), "claim `c`: there is no figure `f9`"),
+        (
+            good.replace("experiment = \"t1\"", "experiment = \"f1\""),
+            "claim `c`: the figure `t1` shows the experiment `t1`, not `f1`",
+        ),
+        (good.clone() + &good, "claim `c`: there is another claim with this name"),
+        (good.replace("[[claim]]", "[[claims]]"), "unknown field `claims`"),
+        ("a = ".into(), "line 1"),
+        (claim("{ kind = \"equal-slopes\", of = \"gd\", split = \"closed\", bound = 1.0 }"), "claim `c`: `split` is `closed`"),
+        (claim("{ kind = \"equal-slopes\", of = \"gd\", split = \"simulation\", bound = nan }"), "claim `c`: `bound` is NaN"),
+        (
+            claim("{ kind = \"same-limit\", of = [], split = \"simulation\", bound = 1.0 }"),
+            "claim `c`: the list of rules to compare is empty",
+        ),
+        (
+            claim("{ kind = \"majority-first\", of = \"gd\", split = \"simulation\", fraction = 1.5, bound = 1.0 }"),
+            "claim `c`: `fraction` is 1.5",
+        ),
+        (
+            claim("{ kind = \"gap-above-bound\", of = \"gd\", gap = \"m\", split = \"simulation\", bound = 1.0 }"),
+            "claim `c`: `gap` is `m`",
+        ),
+    ];
+    for (text, expected) in wrong {
+        let message = failure(&text, &[]);
+        assert!(message.contains(expected), "{expected}: {message}");
+    }
+}
+
+#[test]
+fn the_table_of_claims() {
+    let checks = [
+        ("a", "{ kind = \"theory-check\", check = \"thm1-minority\" }"),
+        ("b", "{ kind = \"theory-check\", check = \"thm2-balanced\" }"),
+        ("c", "{ kind = \"equal-slopes\", of = \"specgd\", split = \"simulation\", bound = 1e-3 }"),
+        ("d", "{ kind = \"accuracy-lead\", of = \"muon\", over = [\"nmd\"], group = \"minority\", epoch = 1.0, bound = 0.0 }"),
+    ];
+    let text: String = checks.iter().map(|(id, check)| claim(check).replace("id = \"c\"", &format!("id = \"{id}\""))).collect();
+    let mut runs = vec![t1()];
+    // Leads of 0.25 and 0.5, exactly.
+    for (optimizer, seed, accuracy) in [("muon", 0, 0.5), ("muon", 1, 0.75), ("nmd", 0, 0.25), ("nmd", 1, 0.25)] {
+        let record =
+            Record::at_step(9).epoch(1.0).of(optimizer).split("test").metric("accuracy").group("minority").value(accuracy);
+        runs.push(synthetic::run("f1", seed, serde_json::json!({ "seed": seed, "optimizer": optimizer }), vec![record]));
+    }
+    let states = evaluate(&text, &runs).unwrap();
+    let table = table(&states);
+    let readme = "Before\n<!-- claims:begin -->\nold\n<!-- claims:end -->\nAfter\n";
+    insta::assert_snapshot!("table", format!("{}\n{}", splice(readme, &table).unwrap(), table.csv()));
+}

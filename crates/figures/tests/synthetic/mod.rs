@@ -1,0 +1,261 @@
+//! Runs made up for tests and for looking at figures: F1 from smooth curves with seeded noise, F2 and F5 from the closed forms.
+#![allow(dead_code, reason = "every test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests: a panic says all that is needed")]
+
+use isorate_results::{Header, Outcome, Provenance, Record, Run};
+use serde_json::{Value, json};
+
+pub fn run(experiment: &str, seed: u64, spec: Value, records: Vec<Record>) -> Run {
+    let header = Header::new(experiment, "default", seed, spec, Provenance::default()).unwrap();
+    Run::new(header, Outcome::Finished, records)
+}
+
+/// A number in [−1, 1] from whole numbers.
+fn noise(parts: &[u64]) -> f64 {
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    for &part in parts {
+        state = (state ^ part).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        state ^= state >> 29;
+    }
+    (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+}
+
+pub const EPOCHS: u64 = 12;
+const STEPS_PER_EPOCH: u64 = 28;
+
+/// Final and early minority accuracy, and time scale of the majority accuracy in epochs.
+fn shape(optimizer: &str) -> (f64, f64, f64) {
+    match optimizer {
+        "muon" => (0.38, 1.8, 0.25),
+        "nmd" => (0.26, 6.0, 0.6),
+        "signum" => (0.28, 5.0, 0.4),
+        "sgd" => (0.22, 8.0, 0.9),
+        _ => (0.30, 4.0, 0.4),
+    }
+}
+
+pub fn training_run(optimizer: &str, seed: u64) -> Run {
+    let spec = json!({
+        "scale": "default",
+        "data": { "name": "colored-mnist", "source": "embedded", "correlation": 0.99, "train": 4000, "validation": 1000, "test": 2000 },
+        "model": { "kind": "mlp", "widths": [2352, 200, 10] },
+        "optimizer": { "key": optimizer, "lr": 0.02 },
+        "epochs": EPOCHS, "batch_size": 128, "seed": seed,
+    });
+    let (end, slow, quick) = shape(optimizer);
+    let key = optimizer.bytes().fold(0, |sum, byte| 31 * sum + u64::from(byte));
+    let mut records = Vec::new();
+    for step in (0..=EPOCHS * STEPS_PER_EPOCH).filter(|step| step % 14 == 0) {
+        let epoch = step as f64 / STEPS_PER_EPOCH as f64;
+        let wobble = 0.02 * noise(&[key, seed, step]) + 0.03 * noise(&[key, seed]);
+        let grown = if step == 0 { 0.0 } else { 1.0 };
+        let minority =
+            (0.02 + end * (1.0 - (-epoch / slow).exp()) + grown * wobble * (1.0 - (-epoch / 3.0).exp())).clamp(0.0, 1.0);
+        let majority = (0.985 - 0.875 * (-epoch / quick).exp() + 0.2 * grown * wobble).clamp(0.0, 1.0);
+        let record = |split: &str, metric: &str, group: &str, value: f64| {
+            Record::at_step(step).epoch(epoch).of(optimizer).split(split).metric(metric).group(group).value(value)
+        };
+        records.push(record("test", "accuracy", "minority", minority));
+        records.push(record("test", "accuracy", "majority", majority));
+        records.push(record("test", "accuracy", "all", 0.5 * (minority + majority)));
+        records.push(record("train", "loss", "all", 2.3 * (-epoch).exp()));
+    }
+    run("f1", seed, spec, records)
+}
+
+/// The run stopped after `epoch`.
+pub fn diverge(mut run: Run, epoch: f64) -> Run {
+    for record in &mut run.records {
+        if record.epoch.is_some_and(|at| at > epoch) {
+            record.value = f64::NAN;
+        }
+    }
+    run.records.retain(|record| record.epoch.is_some_and(|at| at <= epoch + 0.5));
+    run.outcome = Outcome::Diverged { step: 14, reason: "the loss is NaN".into() };
+    run
+}
+
+pub fn moments_run() -> Run {
+    let record = |metric: &str, index: usize, value: f64| {
+        Record::at_step(0).of("data").split("train").metric(metric).group(&index.to_string()).value(value)
+    };
+    let mut records = Vec::new();
+    for index in 0..10 {
+        let decay = (-(index as f64) / 3.0).exp();
+        records.push(record("s_yx", index, if index == 0 { 2.6 } else { 0.55 * decay }));
+        records.push(record("s_xx", index, if index == 0 { 61.0 } else { 9.0 * decay + 0.8 * noise(&[index as u64]).abs() }));
+    }
+    for index in 0..64 {
+        records.push(record("eigenvalue", index, if index == 0 { 65.0 } else { 14.0 / (index as f64).powf(1.3) }));
+    }
+    let residual = Record::at_step(0).of("data").split("train").metric("condition1_residual").group("all").value(0.137);
+    records.push(residual);
+    run("f1", 0, json!({ "moments": true }), records)
+}
+
+pub fn f1(optimizers: &[&str], seeds: u64) -> Vec<Run> {
+    let mut runs: Vec<Run> =
+        optimizers.iter().flat_map(|optimizer| (0..seeds).map(|seed| training_run(optimizer, seed))).collect();
+    runs.push(moments_run());
+    runs
+}
+
+/// A Gaussian mixture with orthogonal means: `s_yx = μ p`, `s_xx = μ² p + σ²`.
+pub struct Mixture {
+    pub priors: Vec<f64>,
+    pub mean: f64,
+    pub noise: f64,
+}
+
+impl Mixture {
+    fn yx(&self, c: usize) -> f64 {
+        self.mean * self.priors[c]
+    }
+    fn xx(&self, c: usize) -> f64 {
+        self.mean.powi(2) * self.priors[c] + self.noise.powi(2)
+    }
+    pub fn limit(&self, c: usize) -> f64 {
+        self.yx(c) / self.xx(c)
+    }
+    fn gd(&self, t: f64) -> Vec<f64> {
+        (0..self.priors.len()).map(|c| self.limit(c) * (1.0 - (-self.xx(c) * t).exp())).collect()
+    }
+    fn spec(&self, t: f64) -> Vec<f64> {
+        (0..self.priors.len()).map(|c| t.min(self.limit(c))).collect()
+    }
+    /// NGD: GD's path at time τ with t = ∫₀^τ ‖∇‖, for increasing `times`.
+    fn ngd(&self, times: &[f64]) -> Vec<Vec<f64>> {
+        let speed =
+            |tau: f64| (0..self.priors.len()).map(|c| (self.yx(c) * (-self.xx(c) * tau).exp()).powi(2)).sum::<f64>().sqrt();
+        let (mut tau, mut t) = (0.0, 0.0);
+        let mut out = Vec::new();
+        for &time in times {
+            while t < time && tau < 400.0 {
+                let step = 1e-3 * (1.0 + tau);
+                let gained = step * speed(tau + step / 2.0);
+                let part = if gained > 0.0 { ((time - t) / gained).min(1.0) } else { 1.0 };
+                t += part * gained;
+                tau += part * step;
+            }
+            out.push(self.gd(tau));
+        }
+        out
+    }
+    fn path(&self, rule: &str, times: &[f64]) -> Vec<Vec<f64>> {
+        match rule {
+            "gd" => times.iter().map(|&t| self.gd(t)).collect(),
+            "ngd" => self.ngd(times),
+            _ => times.iter().map(|&t| self.spec(t)).collect(),
+        }
+    }
+    fn loss(&self, alphas: &[f64], c: usize) -> f64 {
+        let squares: f64 = alphas.iter().map(|alpha| alpha * alpha).sum();
+        0.5 * ((1.0 - self.mean * alphas[c]).powi(2) + self.noise.powi(2) * squares)
+    }
+    fn balanced(&self, alphas: &[f64]) -> f64 {
+        (0..alphas.len()).map(|c| self.loss(alphas, c)).sum::<f64>() / alphas.len() as f64
+    }
+    fn spec_json(&self) -> Value {
+        json!({ "mixture": { "priors": self.priors, "mean_norm": self.mean, "noise_std": self.noise } })
+    }
+
+    pub fn f2(&self) -> Run {
+        let mut records = Vec::new();
+        for (rule, end) in [("gd", 12.0), ("ngd", 1.5), ("specgd", 1.2)] {
+            for (split, count) in [("closed-form", 400), ("simulation", 24)] {
+                let times: Vec<f64> = (0..=count).map(|i| end * f64::from(i) / f64::from(count)).collect();
+                for (&time, alphas) in times.iter().zip(self.path(rule, &times)) {
+                    for (c, alpha) in alphas.into_iter().enumerate() {
+                        records.push(
+                            Record::at_step(0)
+                                .time(time)
+                                .of(rule)
+                                .split(split)
+                                .metric("alpha")
+                                .group(&c.to_string())
+                                .value(alpha),
+                        );
+                    }
+                }
+            }
+        }
+        for c in 0..self.priors.len() {
+            let record =
+                |metric: &str| Record::at_step(0).of("mixture").split("closed-form").metric(metric).group(&c.to_string());
+            records.push(record("prior").value(self.priors[c]));
+            records.push(record("limit").value(self.limit(c)));
+        }
+        run("f2", 0, self.spec_json(), records)
+    }
+
+    pub fn f5(&self, bilinear: bool) -> Run {
+        let minority = self.priors.len() - 1;
+        let end = self.limit(minority);
+        let mut records = Vec::new();
+        for (rule, minority_slope, balanced_slope) in [("gd", 0.25, 0.5), ("ngd", 0.5, 0.25)] {
+            for (split, count) in [("closed-form", 300), ("simulation", 15)] {
+                let times: Vec<f64> = (1..=count).map(|i| end * f64::from(i) / f64::from(count)).collect();
+                for (&time, alphas) in times.iter().zip(self.path(rule, &times)) {
+                    let spectral = self.spec(time);
+                    let mut push = |metric: &str, group: &str, value: f64| {
+                        records
+                            .push(Record::at_step(0).time(time).of(rule).split(split).metric(metric).group(group).value(value));
+                    };
+                    let gap = self.loss(&alphas, minority) - self.loss(&spectral, minority);
+                    let balanced = self.balanced(&alphas) - self.balanced(&spectral);
+                    push("minority_gap", "linear", gap);
+                    push("balanced_gap", "linear", balanced);
+                    if bilinear {
+                        push("minority_gap", "bilinear", 1.4 * gap);
+                        push("balanced_gap", "bilinear", 1.3 * balanced);
+                    }
+                    if split == "closed-form" {
+                        push("minority_bound", "linear", minority_slope * self.mean * time);
+                        push("balanced_bound", "linear", balanced_slope * self.mean * time);
+                    }
+                }
+            }
+        }
+        run("f5", 0, self.spec_json(), records)
+    }
+}
+
+/// The mixture of F2 in the paper.
+pub fn three() -> Mixture {
+    Mixture { priors: vec![0.5, 0.3, 0.2], mean: 1.0, noise: 0.5 }
+}
+
+/// Ten classes, priors falling by a quarter.
+pub fn ten() -> Mixture {
+    let weights: Vec<f64> = (0..10).map(|c| 0.75_f64.powi(c)).collect();
+    let sum: f64 = weights.iter().sum();
+    Mixture { priors: weights.iter().map(|weight| (1e4 * weight / sum).round() / 1e4).collect(), mean: 1.0, noise: 0.3 }
+}
+
+/// A mixture that meets the conditions of Theorem 1: μ ≥ 1, k ≥ 3μ, `p_m` ≤ 1/(5 SNR + 6k).
+pub fn theorem() -> Mixture {
+    Mixture { priors: vec![0.49, 0.49, 0.02], mean: 1.0, noise: 0.5 }
+}
+
+/// T1 with one check that fails.
+pub fn t1() -> Run {
+    let checks = [
+        ("thm1-minority", "L_m(GF) − L_m(Spec) ≥ μt/4 on (0, t*]", "smallest gap/(μt) | all mixtures", 0.3261, 0.25, 1.0),
+        ("thm1-balanced", "L_bal(GF) − L_bal(Spec) ≥ μt/2 on (0, t*]", "smallest gap/(μt)", 0.612_345_678_9, 0.5, 1.0),
+        ("thm2-balanced", "L_bal(NGF) − L_bal(Spec) ≥ μt/4 on (0, t*]", "smallest gap/(μt)", 0.2413, 0.25, 0.0),
+        ("gd-closed-form", "α_c(n) of GD, simulation & closed form", "largest relative error", 3.2e-15, 1e-12, 1.0),
+    ];
+    let mut records = Vec::new();
+    let mut notes = Vec::new();
+    for (id, statement, quantity, value, bound, pass) in checks {
+        let record =
+            |metric: &str, value: f64| Record::at_step(0).of("theory").split("check").metric(metric).group(id).value(value);
+        let margin = if id == "gd-closed-form" { bound - value } else { value - bound };
+        records.extend([record("value", value), record("bound", bound), record("margin", margin), record("pass", pass)]);
+        notes.push((format!("{id}.statement"), statement.to_owned()));
+        notes.push((format!("{id}.quantity"), quantity.to_owned()));
+    }
+    let mut run = run("t1", 0, json!({ "checks": "all" }), records);
+    run.notes = notes.into_iter().collect();
+    run
+}
