@@ -21,7 +21,9 @@ pub enum Error {
         hint: String,
     },
     /// The rule has no closed form for the model asked for.
-    #[error("source = closed-form: {rule} has no closed form here: {reason}\nhint: use the simulation (source = simulation, with a step size eta)")]
+    #[error(
+        "source = closed-form: {rule} has no closed form here: {reason}\nhint: use the simulation (source = simulation, with a step size eta)"
+    )]
     NoClosedForm {
         /// The update rule.
         rule: &'static str,
@@ -29,7 +31,9 @@ pub enum Error {
         reason: &'static str,
     },
     /// A simulated time is not a whole number of steps.
-    #[error("times = {time:?}: a simulated time must be a multiple of eta = {eta:?} (to 1e-9 of itself)\nhint: the nearest multiples are {below:?} and {above:?}")]
+    #[error(
+        "times = {time:?}: a simulated time must be a multiple of eta = {eta:?} (to 1e-9 of itself)\nhint: the nearest multiples are {below:?} and {above:?}"
+    )]
     OffGrid {
         /// The time asked for.
         time: f64,
@@ -41,7 +45,9 @@ pub enum Error {
         above: f64,
     },
     /// The iterate overflowed.
-    #[error("eta = {eta:?}: {rule} diverges, the iterate is no longer finite at step {step}\nhint: plain gradient descent is stable for eta below 2/max s_xx = {stable:?}")]
+    #[error(
+        "eta = {eta:?}: {rule} diverges, the iterate is no longer finite at step {step}\nhint: plain gradient descent is stable for eta below 2/max s_xx = {stable:?}"
+    )]
     Diverged {
         /// The update rule.
         rule: &'static str,
@@ -53,7 +59,9 @@ pub enum Error {
         stable: f64,
     },
     /// The singular value decomposition of a gradient did not converge.
-    #[error("the singular value decomposition of a {rows}×{cols} matrix did not converge\nhint: check the model for extreme scales (mean_norm, noise_std)")]
+    #[error(
+        "the singular value decomposition of a {rows}×{cols} matrix did not converge\nhint: check the model for extreme scales (mean_norm, noise_std)"
+    )]
     Svd {
         /// Rows of the matrix.
         rows: usize,
@@ -69,6 +77,11 @@ impl Error {
         rule: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self::Setting { setting: setting.into(), value: format!("{value:?}"), rule: rule.into(), hint: hint.into() }
+        Self::Setting {
+            setting: setting.into(),
+            value: format!("{value:?}"),
+            rule: rule.into(),
+            hint: hint.into(),
+        }
     }
 }

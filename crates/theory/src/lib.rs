@@ -27,6 +27,11 @@
 //! # Ok::<(), isorate_theory::Error>(())
 //! ```
 
+#![allow(
+    clippy::doc_markdown,
+    reason = "formulas such as s_xx,c are set as in the paper"
+)]
+
 mod checks;
 mod components;
 mod discrete;
@@ -51,7 +56,8 @@ pub use components::Components;
 pub use discrete::discrete;
 pub use error::{Error, Result};
 pub use gaps::{
-    GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves, gap_curves,
+    GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves,
+    gap_curves,
 };
 pub use linalg::polar_factor;
 pub use losses::{Losses, losses, matrix_losses};

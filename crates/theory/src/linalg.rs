@@ -1,13 +1,19 @@
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par, Spec};
 
 use crate::error::{Error, Result};
 
 /// out ← \[out +\] α A B on the calling thread: results must not depend on the number of threads, and these matrices are
 /// small.
-pub(crate) fn multiply(out: MatMut<'_, f64>, accum: Accum, a: MatRef<'_, f64>, b: MatRef<'_, f64>, alpha: f64) {
+pub(crate) fn multiply(
+    out: MatMut<'_, f64>,
+    accum: Accum,
+    a: MatRef<'_, f64>,
+    b: MatRef<'_, f64>,
+    alpha: f64,
+) {
     faer::linalg::matmul::matmul(out, accum, a, b, alpha, Par::Seq);
 }
 
@@ -35,7 +41,7 @@ impl SpectralMap {
             ComputeSvdVectors::Thin,
             ComputeSvdVectors::Thin,
             Par::Seq,
-            Default::default(),
+            Spec::default(),
         );
         Self {
             left: Mat::zeros(rows, rank),
@@ -61,7 +67,7 @@ impl SpectralMap {
             Some(self.right.as_mut()),
             Par::Seq,
             MemStack::new(&mut self.buffer),
-            Default::default(),
+            Spec::default(),
         )
         .map_err(|_| Error::Svd { rows, cols })?;
         let values = self.singular.column_vector();
@@ -73,7 +79,13 @@ impl SpectralMap {
                 *entry *= factor;
             }
         }
-        multiply(out, Accum::Replace, self.left.as_ref(), self.right.transpose(), 1.0);
+        multiply(
+            out,
+            Accum::Replace,
+            self.left.as_ref(),
+            self.right.transpose(),
+            1.0,
+        );
         Ok(())
     }
 }
@@ -123,6 +135,11 @@ mod tests {
     fn non_finite_and_empty_input() {
         let bad = Mat::from_fn(2, 2, |_, _| f64::NAN);
         assert!(polar_factor(bad.as_ref()).is_err());
-        assert_eq!(polar_factor(Mat::<f64>::zeros(0, 3).as_ref()).expect("empty").shape(), (0, 3));
+        assert_eq!(
+            polar_factor(Mat::<f64>::zeros(0, 3).as_ref())
+                .expect("empty")
+                .shape(),
+            (0, 3)
+        );
     }
 }

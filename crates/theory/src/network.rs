@@ -16,7 +16,10 @@ pub struct Network {
 
 impl Network {
     /// The linear model from W(0) = 0.
-    pub const LINEAR: Self = Self { depth: 1, delta: None };
+    pub const LINEAR: Self = Self {
+        depth: 1,
+        delta: None,
+    };
 
     /// L layers with initial values e^{−δ}, or the limit δ → ∞ if `delta` is `None`. L from 1 to 32, δ from 0 to 100.
     pub fn new(depth: usize, delta: Option<f64>) -> Result<Self> {
@@ -71,7 +74,7 @@ impl Network {
         if self.depth > 1 && self.delta.is_none() {
             return Err(Error::setting(
                 "delta",
-                "infinity",
+                format_args!("infinity"),
                 format!("{rule} with depth = {} {reason}", self.depth),
                 "give a finite initialization with --delta, such as --delta 5",
             ));

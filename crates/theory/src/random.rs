@@ -29,7 +29,7 @@ pub(crate) fn stream(seed: u64, purpose: Purpose, index: usize) -> ChaCha8Rng {
 /// `cols` orthonormal columns in R^`rows`, Haar distributed: Q of a Gaussian matrix's QR decomposition, with each column's
 /// sign such that R has a positive diagonal (without that, Q is not uniform; Mezzadri 2007, arXiv math-ph/0609050).
 pub(crate) fn orthonormal(rows: usize, cols: usize, rng: &mut ChaCha8Rng) -> Mat<f64> {
-    let gaussian = Mat::from_fn(rows, cols, |_, _| StandardNormal.sample(rng));
+    let gaussian: Mat<f64> = Mat::from_fn(rows, cols, |_, _| StandardNormal.sample(rng));
     let qr = gaussian.qr();
     let mut q = qr.compute_thin_Q();
     let r = qr.thin_R();
@@ -60,7 +60,10 @@ mod tests {
         let again = orthonormal(7, 4, &mut stream(3, Purpose::Means, 0));
         assert_eq!(v, again);
         assert_ne!(v, orthonormal(7, 4, &mut stream(3, Purpose::Means, 1)));
-        assert_ne!(v, orthonormal(7, 4, &mut stream(3, Purpose::OutputBasis, 0)));
+        assert_ne!(
+            v,
+            orthonormal(7, 4, &mut stream(3, Purpose::OutputBasis, 0))
+        );
         assert_ne!(v, orthonormal(7, 4, &mut stream(4, Purpose::Means, 0)));
     }
 
@@ -75,7 +78,10 @@ mod tests {
             first += entry / f64::from(4000);
             second += entry * entry / f64::from(4000);
         }
-        assert!(first.abs() < 4.0 * (1.0 / (3.0 * f64::from(4000))).sqrt(), "mean {first}");
+        assert!(
+            first.abs() < 4.0 * (1.0 / (3.0 * f64::from(4000))).sqrt(),
+            "mean {first}"
+        );
         assert!((second - 1.0 / 3.0).abs() < 0.03, "second moment {second}");
     }
 }

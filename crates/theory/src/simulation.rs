@@ -20,9 +20,11 @@ use crate::summation::add_compensated;
 /// error of the gradient's own subtraction, 4 max(k, d) ε (‖Σ_yx‖₂ + ‖W‖_F ‖Σ_xx‖₂) times the norms of the other layers. The second
 /// bound is the one that counts near the optimum, where the whole gradient is noise.
 ///
-/// While components alternate around their limits under `SpecGD`, rounding errors off the diagonal can be amplified: two
-/// saturated components at fractions f_i, f_j of the grid multiply them by −(F−1)²/(F(2−F)) every two steps, F = f_i + f_j,
-/// which exceeds one in magnitude when |F − 1| > 1/√2. [`Simulation::off_diagonal`] shows it; it stays of the order of η.
+/// After saturation `SpecGD` may amplify rounding errors off the diagonal. While component c alternates around its limit with
+/// residuals f η s_c and (1 − f) η s_c, an error towards a direction without gradient of its own (the complement of the means, with
+/// s = σ², or a component at rest on its limit) is multiplied by 1 − ρ(1 − ρ)/(f(1 − f)) every two steps, ρ = s/s_c; that is more
+/// than 1 in magnitude when ρ > 1 or 2 f(1 − f) < ρ(1 − ρ). The error ends at the order of η: every iterate is then within
+/// that of its exact discrete form, and [`Simulation::off_diagonal`] shows it. Between two alternating components errors stay.
 pub struct Simulation<'a> {
     moments: &'a MatrixMoments,
     rule: Rule,
@@ -73,10 +75,19 @@ impl<'a> Simulation<'a> {
     /// A simulation at step 0. `seed` draws the bases between the layers (unused for L = 1). Fails for a bad step size, a bad
     /// parameter of the rule, or L ≥ 2 in the limit δ → ∞: the gradient at exactly zero is zero, so there is nothing to
     /// decompose.
-    pub fn new(moments: &'a MatrixMoments, network: &Network, rule: Rule, eta: f64, seed: u64) -> Result<Self> {
+    pub fn new(
+        moments: &'a MatrixMoments,
+        network: &Network,
+        rule: Rule,
+        eta: f64,
+        seed: u64,
+    ) -> Result<Self> {
         check_eta(eta)?;
         rule.check()?;
-        network.require_delta(rule.name(), "cannot be simulated with matrices from exactly zero")?;
+        network.require_delta(
+            rule.name(),
+            "cannot be simulated with matrices from exactly zero",
+        )?;
         let (left, right) = (moments.left(), moments.right());
         let (k, d) = (left.nrows(), right.nrows());
         let start = network.layer_start();
@@ -89,12 +100,25 @@ impl<'a> Simulation<'a> {
                 orthonormal(k, k, &mut stream(seed, Purpose::HiddenBases, index))
             };
             let mut weights = Mat::zeros(k, if index == 1 { d } else { k });
-            multiply(weights.as_mut(), Accum::Replace, outer.as_ref(), inner.transpose(), start);
+            multiply(
+                weights.as_mut(),
+                Accum::Replace,
+                outer.as_ref(),
+                inner.transpose(),
+                start,
+            );
             layers.push(Layer::new(weights));
             inner = outer;
         }
-        let mut simulation =
-            Self { moments, rule, eta, step: 0, layers, weights: Mat::zeros(k, d), residual: Mat::zeros(k, d) };
+        let mut simulation = Self {
+            moments,
+            rule,
+            eta,
+            step: 0,
+            layers,
+            weights: Mat::zeros(k, d),
+            residual: Mat::zeros(k, d),
+        };
         simulation.multiply_layers();
         Ok(simulation)
     }
@@ -135,15 +159,25 @@ impl<'a> Simulation<'a> {
             self.moments.sigma_xx(),
             1.0,
         );
-        let floor = self.moments.components().residual_floor(frobenius(self.weights.as_ref()));
+        let floor = self
+            .moments
+            .components()
+            .residual_floor(frobenius(self.weights.as_ref()));
         if !self.residual.is_all_finite() || !floor.is_finite() {
             return Err(self.diverged(self.step));
         }
         self.layer_gradients();
         let depth = self.layers.len();
-        let norms: Vec<f64> = self.layers.iter().map(|layer| frobenius(layer.weights.as_ref())).collect();
+        let norms: Vec<f64> = self
+            .layers
+            .iter()
+            .map(|layer| frobenius(layer.weights.as_ref()))
+            .collect();
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let others: f64 = (0..depth).filter(|&other| other != index).map(|other| norms[other]).product();
+            let others: f64 = (0..depth)
+                .filter(|&other| other != index)
+                .map(|other| norms[other])
+                .product();
             self.rule.matrix_direction(
                 &layer.gradient,
                 floor * others,
@@ -156,25 +190,44 @@ impl<'a> Simulation<'a> {
             for j in 0..layer.weights.ncols() {
                 for i in 0..layer.weights.nrows() {
                     let increment = -self.eta * layer.direction[(i, j)];
-                    add_compensated(&mut layer.weights[(i, j)], &mut layer.carry[(i, j)], increment);
+                    add_compensated(
+                        &mut layer.weights[(i, j)],
+                        &mut layer.carry[(i, j)],
+                        increment,
+                    );
                 }
             }
         }
         self.step += 1;
         self.multiply_layers();
-        if self.weights.is_all_finite() { Ok(()) } else { Err(self.diverged(self.step)) }
+        if self.weights.is_all_finite() {
+            Ok(())
+        } else {
+            Err(self.diverged(self.step))
+        }
     }
 
     fn diverged(&self, step: usize) -> Error {
         let stable = 2.0 / self.moments.components().largest_second();
-        Error::Diverged { rule: self.rule.name(), eta: self.eta, step, stable }
+        Error::Diverged {
+            rule: self.rule.name(),
+            eta: self.eta,
+            step,
+            stable,
+        }
     }
 
     fn multiply_layers(&mut self) {
         let mut product = self.layers[0].weights.clone();
         for layer in &self.layers[1..] {
             let mut next = Mat::zeros(layer.weights.nrows(), product.ncols());
-            multiply(next.as_mut(), Accum::Replace, layer.weights.as_ref(), product.as_ref(), 1.0);
+            multiply(
+                next.as_mut(),
+                Accum::Replace,
+                layer.weights.as_ref(),
+                product.as_ref(),
+                1.0,
+            );
             product = next;
         }
         self.weights = product;
@@ -195,7 +248,13 @@ impl<'a> Simulation<'a> {
             if index > 0 {
                 let weights = &self.layers[index].weights;
                 let mut next = Mat::zeros(weights.ncols(), pulled.ncols());
-                multiply(next.as_mut(), Accum::Replace, weights.transpose(), pulled.as_ref(), 1.0);
+                multiply(
+                    next.as_mut(),
+                    Accum::Replace,
+                    weights.transpose(),
+                    pulled.as_ref(),
+                    1.0,
+                );
                 pulled = next;
             }
         }
@@ -216,7 +275,13 @@ impl<'a> Simulation<'a> {
                 None => weights.clone(),
                 Some(before) => {
                     let mut next = Mat::zeros(weights.nrows(), before.ncols());
-                    multiply(next.as_mut(), Accum::Replace, weights.as_ref(), before.as_ref(), 1.0);
+                    multiply(
+                        next.as_mut(),
+                        Accum::Replace,
+                        weights.as_ref(),
+                        before.as_ref(),
+                        1.0,
+                    );
                     next
                 }
             });
