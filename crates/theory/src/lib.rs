@@ -1,1 +1,69 @@
-//! Gaussian mixtures, closed-form trajectories and theorem checks for GD, NGD and SpecGD.
+//! The theory of spectral gradient descent on Gaussian mixtures with imbalanced classes, in double precision.
+//!
+//! A [`Mixture`] is the data model of arXiv 2510.22980 ("How Muon's Spectral Design Benefits Generalization: A Study on Imbalanced
+//! Data"). Its population square loss decouples into [`Components`] α_c = \[Uᵀ W V\]_cc, and for each [`Rule`] this crate has three
+//! descriptions of α_c(t), which are checked against each other:
+//!
+//! - the continuous-time closed form ([`trajectory`] with [`Source::ClosedForm`]),
+//! - the exact discrete-time form in the components ([`discrete`]),
+//! - a [`Simulation`] with real matrices in random orthonormal bases and real singular value decompositions.
+//!
+//! [`losses`] gives the losses by class, [`gap_curves`] the gaps of Theorems 1 and 2, and [`verify`] runs every check.
+//!
+//! ```
+//! use isorate_theory::{Mixture, MixtureConfig, gap_curves};
+//!
+//! let mixture = Mixture::new(MixtureConfig {
+//!     priors: vec![0.56, 0.4, 0.04],
+//!     mean_norm: 1.0,
+//!     noise_std: 1.0,
+//!     dim: None,
+//!     seed: 0,
+//! })?;
+//! assert!(mixture.violated_conditions().is_empty());
+//! let row = &gap_curves(&mixture, &[0.5 * mixture.horizon()])?[0];
+//! let bounds = row.bounds.expect("the theorems apply up to the horizon");
+//! assert!(row.gf_minority_gap() > bounds.gf_minority);
+//! # Ok::<(), isorate_theory::Error>(())
+//! ```
+
+#![allow(
+    clippy::doc_markdown,
+    reason = "formulas such as s_xx,c are set as in the paper"
+)]
+
+mod checks;
+mod components;
+mod discrete;
+mod error;
+mod gaps;
+mod linalg;
+mod losses;
+mod mixture;
+mod moments;
+mod network;
+mod ode;
+mod quadrature;
+mod random;
+mod ratios;
+mod rules;
+mod simulation;
+mod summation;
+mod trajectory;
+
+pub use checks::{Check, STATEMENTS, VerifyConfig, statement, verify};
+pub use components::Components;
+pub use discrete::discrete;
+pub use error::{Error, Result};
+pub use gaps::{
+    GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves,
+    gap_curves,
+};
+pub use linalg::polar_factor;
+pub use losses::{Losses, losses, matrix_losses};
+pub use mixture::{Mixture, MixtureConfig};
+pub use moments::MatrixMoments;
+pub use network::Network;
+pub use rules::Rule;
+pub use simulation::Simulation;
+pub use trajectory::{Source, TrajectoryConfig, TrajectoryRow, trajectory};
