@@ -121,9 +121,8 @@ fn tuning_chooses_on_validation_and_writes_beside_the_specification() {
     let before: toml::Table = toml::from_str(&frozen).unwrap();
     assert_eq!(chosen.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
     for (key, choice) in &chosen {
-        let numbers = |name: &str| -> Vec<f64> {
-            choice[name].as_array().unwrap().iter().map(|value| value.as_float().unwrap()).collect()
-        };
+        let numbers =
+            |name: &str| -> Vec<f64> { choice[name].as_array().unwrap().iter().map(|value| value.as_float().unwrap()).collect() };
         let (step_sizes, scores) = (numbers("step_sizes"), numbers("validation"));
         let best = scores.iter().copied().fold(f64::MIN, f64::max);
         let at = step_sizes.iter().position(|size| *size == choice["step_size"].as_float().unwrap()).unwrap();

@@ -7,19 +7,13 @@
 //! `DIR_WITH_IDX` holds the four original files, uncompressed. The output is the same bit for bit every time (with the
 //! repository's lock file); `assets/mnist/README.md` has the hashes of both ends, and this program checks the input's.
 
-#![allow(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a program for the terminal"
-)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use isorate_data::{
-    Images, Sampling, draw, parse_idx_images, parse_idx_labels, stream, write_parquet,
-};
+use isorate_data::{Images, Sampling, draw, parse_idx_images, parse_idx_labels, stream, write_parquet};
 
 /// The subset is part of the data set, so its seed never changes.
 const SEED: u64 = 20_251_212;
@@ -66,20 +60,14 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let [_, input, output] =
-        <[PathBuf; 3]>::try_from(std::env::args_os().map(PathBuf::from).collect::<Vec<_>>())
-            .map_err(|_| "usage: embed_mnist DIR_WITH_IDX OUT_DIR")?;
+    let [_, input, output] = <[PathBuf; 3]>::try_from(std::env::args_os().map(PathBuf::from).collect::<Vec<_>>())
+        .map_err(|_| "usage: embed_mnist DIR_WITH_IDX OUT_DIR")?;
     fs_err::create_dir_all(&output)?;
     for part in &PARTS {
         let bytes = embed(part, &input)?;
         let path = output.join(format!("{}-00000-of-00001.parquet", part.name));
         fs_err::write(&path, &bytes)?;
-        println!(
-            "{}  {} bytes  blake3 {}",
-            path.display(),
-            bytes.len(),
-            blake3::hash(&bytes)
-        );
+        println!("{}  {} bytes  blake3 {}", path.display(), bytes.len(), blake3::hash(&bytes));
     }
     Ok(())
 }
@@ -91,41 +79,20 @@ fn embed(part: &Part, input: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
         let bytes = fs_err::read(&path)?;
         let found = blake3::hash(&bytes).to_hex();
         if found.as_str() != hash {
-            return Err(format!(
-                "{}: blake3 is {found}, but the original has {hash}",
-                path.display()
-            )
-            .into());
+            return Err(format!("{}: blake3 is {found}, but the original has {hash}", path.display()).into());
         }
         Ok((path.display().to_string(), bytes))
     };
     let (images_name, images) = read("images-idx3", part.hashes[0])?;
     let (labels_name, labels) = read("labels-idx1", part.hashes[1])?;
     let ([count, height, width], pixels) = parse_idx_images(&images, &images_name)?;
-    let labels: Vec<u32> = parse_idx_labels(&labels, &labels_name)?
-        .iter()
-        .copied()
-        .map(u32::from)
-        .collect();
+    let labels: Vec<u32> = parse_idx_labels(&labels, &labels_name)?.iter().copied().map(u32::from).collect();
     if count != labels.len() {
-        return Err(format!(
-            "{images_name} has {count} images, but {labels_name} has {} labels",
-            labels.len()
-        )
-        .into());
+        return Err(format!("{images_name} has {count} images, but {labels_name} has {} labels", labels.len()).into());
     }
     let all = Images::new([1, height, width], 10, pixels.to_vec(), labels)?;
     let mut rng = stream(SEED, "embed mnist", part.index);
-    let chosen = draw(
-        all.labels(),
-        all.classes(),
-        part.count,
-        Sampling::Stratified,
-        &mut rng,
-    )?;
-    let names: Vec<String> = chosen
-        .iter()
-        .map(|i| format!("{}-{i:05}.png", part.name))
-        .collect();
+    let chosen = draw(all.labels(), all.classes(), part.count, Sampling::Stratified, &mut rng)?;
+    let names: Vec<String> = chosen.iter().map(|i| format!("{}-{i:05}.png", part.name)).collect();
     Ok(write_parquet(&all.select(&chosen)?, &names)?)
 }

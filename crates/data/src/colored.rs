@@ -38,10 +38,7 @@ pub struct ColorLaw {
 impl ColorLaw {
     /// A training law with the given correlation and the jitter [`LFF_JITTER_STD`].
     pub const fn correlated(correlation: f64) -> Self {
-        Self {
-            correlation,
-            jitter_std: LFF_JITTER_STD,
-        }
+        Self { correlation, jitter_std: LFF_JITTER_STD }
     }
 
     /// The test law: colours uniform and independent of the digit, so that 10% agree with it;
@@ -94,78 +91,42 @@ pub struct ColoredImages {
 /// assert!((395..=405).contains(&aligned));
 /// # Ok::<(), isorate_data::DataError>(())
 /// ```
-pub fn colorize(
-    images: &Images,
-    law: &ColorLaw,
-    seed: u64,
-    purpose: &str,
-) -> Result<ColoredImages, DataError> {
+pub fn colorize(images: &Images, law: &ColorLaw, seed: u64, purpose: &str) -> Result<ColoredImages, DataError> {
     let [channels, height, width] = images.shape();
     if channels != 1 {
-        return Err(DataError::setting(
-            "channels",
-            channels,
-            "only grey images (1 channel) can be coloured",
-        ));
+        return Err(DataError::setting("channels", channels, "only grey images (1 channel) can be coloured"));
     }
     if images.classes() != COLORS {
-        return Err(DataError::setting(
-            "classes",
-            images.classes(),
-            format!("must be {COLORS}, one for each colour"),
-        ));
+        return Err(DataError::setting("classes", images.classes(), format!("must be {COLORS}, one for each colour")));
     }
     if !(0.0..=1.0).contains(&law.correlation) {
-        return Err(DataError::setting(
-            "correlation",
-            law.correlation,
-            "must be in [0, 1]",
-        ));
+        return Err(DataError::setting("correlation", law.correlation, "must be in [0, 1]"));
     }
     let jitter = Some(law.jitter_std)
         .filter(|std| *std >= 0.0)
         .and_then(|std| Normal::new(0.0, std).ok())
-        .ok_or_else(|| {
-            DataError::setting(
-                "jitter_std",
-                law.jitter_std,
-                "must be finite and not negative",
-            )
-        })?;
+        .ok_or_else(|| DataError::setting("jitter_std", law.jitter_std, "must be finite and not negative"))?;
 
     let colors = assign(images, law.correlation, seed, purpose);
     let mut rng = stream(seed, &format!("colored {purpose} jitter"), 0);
-    #[allow(
-        clippy::cast_possible_truncation,
-        reason = "pixels are single precision"
-    )]
+    #[allow(clippy::cast_possible_truncation, reason = "pixels are single precision")]
     let rgb: Vec<[f32; 3]> = colors
         .iter()
-        .map(|&color| {
-            LFF_PALETTE[color as usize]
-                .map(|mean| (mean + jitter.sample(&mut rng)).clamp(0.0, 1.0) as f32)
-        })
+        .map(|&color| LFF_PALETTE[color as usize].map(|mean| (mean + jitter.sample(&mut rng)).clamp(0.0, 1.0) as f32))
         .collect();
 
     let plane = height * width;
     let mut pixels = vec![0.0; images.len() * 3 * plane];
-    pixels
-        .par_chunks_exact_mut(3 * plane)
-        .zip(images.pixels().par_chunks_exact(plane))
-        .zip(&rgb)
-        .for_each(|((target, grey), rgb)| {
+    pixels.par_chunks_exact_mut(3 * plane).zip(images.pixels().par_chunks_exact(plane)).zip(&rgb).for_each(
+        |((target, grey), rgb)| {
             for (target, intensity) in target.chunks_exact_mut(plane).zip(rgb) {
                 for (t, &g) in target.iter_mut().zip(grey) {
                     *t = f32::from(g) / 255.0 * intensity;
                 }
             }
-        });
-    Ok(ColoredImages {
-        shape: [3, height, width],
-        pixels,
-        labels: images.labels().to_vec(),
-        colors,
-    })
+        },
+    );
+    Ok(ColoredImages { shape: [3, height, width], pixels, labels: images.labels().to_vec(), colors })
 }
 
 /// The colour of each image.
@@ -174,17 +135,11 @@ fn assign(images: &Images, correlation: f64, seed: u64, purpose: &str) -> Vec<u3
     let all = (0u32..).take(COLORS);
     for class in all.clone() {
         let mut rng = stream(seed, &format!("colored {purpose} assignment"), class.into());
-        let mut members: Vec<usize> = (0..colors.len())
-            .filter(|&i| images.labels()[i] == class)
-            .collect();
+        let mut members: Vec<usize> = (0..colors.len()).filter(|&i| images.labels()[i] == class).collect();
         members.shuffle(&mut rng);
         let mut others: Vec<u32> = all.clone().filter(|&color| color != class).collect();
         others.shuffle(&mut rng);
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "between 0 and the number of members"
-        )]
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the number of members")]
         let aligned = (correlation * members.len() as f64).round() as usize;
         for (&i, &color) in members[aligned..].iter().zip(others.iter().cycle()) {
             colors[i] = color;
@@ -195,10 +150,7 @@ fn assign(images: &Images, correlation: f64, seed: u64, purpose: &str) -> Vec<u3
 
 impl ColoredImages {
     /// The number of images.
-    #[allow(
-        clippy::len_without_is_empty,
-        reason = "there is always at least one image"
-    )]
+    #[allow(clippy::len_without_is_empty, reason = "there is always at least one image")]
     pub fn len(&self) -> usize {
         self.labels.len()
     }
@@ -241,11 +193,7 @@ impl ColoredImages {
     /// The group of each image.
     pub fn groups(&self) -> Vec<Group> {
         let group = |(label, color)| {
-            if label == color {
-                Group::Majority
-            } else {
-                Group::Minority
-            }
+            if label == color { Group::Majority } else { Group::Minority }
         };
         self.labels.iter().zip(&self.colors).map(group).collect()
     }

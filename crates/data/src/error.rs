@@ -163,16 +163,8 @@ pub enum DataError {
 }
 
 impl DataError {
-    pub(crate) fn setting(
-        setting: &'static str,
-        value: impl Debug,
-        rule: impl Into<String>,
-    ) -> Self {
-        Self::Setting {
-            setting,
-            value: format!("{value:?}"),
-            rule: rule.into(),
-        }
+    pub(crate) fn setting(setting: &'static str, value: impl Debug, rule: impl Into<String>) -> Self {
+        Self::Setting { setting, value: format!("{value:?}"), rule: rule.into() }
     }
 }
 

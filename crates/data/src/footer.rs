@@ -9,21 +9,11 @@ const MAX_DEPTH: u32 = 32;
 
 /// Checks the footer of a file that starts and ends with the magic bytes.
 pub(crate) fn check(file: &[u8]) -> Result<(), String> {
-    let (footer, length) = file
-        .strip_suffix(b"PAR1")
-        .and_then(|rest| rest.split_last_chunk::<4>())
-        .ok_or("no footer")?;
+    let (footer, length) = file.strip_suffix(b"PAR1").and_then(|rest| rest.split_last_chunk::<4>()).ok_or("no footer")?;
     let length = u32::from_le_bytes(*length) as usize;
     let start = footer.len().checked_sub(length).filter(|&start| start >= 4);
-    let start = start.ok_or(format!(
-        "a footer of {length} bytes in a file of {}",
-        file.len()
-    ))?;
-    Walk {
-        rest: &footer[start..],
-    }
-    .structure(0)
-    .ok_or_else(|| "the footer ends early or a size in it is wrong".to_owned())
+    let start = start.ok_or(format!("a footer of {length} bytes in a file of {}", file.len()))?;
+    Walk { rest: &footer[start..] }.structure(0).ok_or_else(|| "the footer ends early or a size in it is wrong".to_owned())
 }
 
 /// What is left to read. Every step returns `None` when the bytes do not allow it.
@@ -139,10 +129,7 @@ mod tests {
         assert!(check(&file(&[0x19, 0xfc, 0xff, 0xff, 0xff, 0xff, 0x0f, 0])).is_err());
         // Lists of one list, without end.
         assert!(check(&file(&[0x19; 200])).is_err());
-        assert_eq!(
-            check(b"PAR1\xff\0\0\0PAR1"),
-            Err("a footer of 255 bytes in a file of 12".to_owned())
-        );
+        assert_eq!(check(b"PAR1\xff\0\0\0PAR1"), Err("a footer of 255 bytes in a file of 12".to_owned()));
     }
 
     proptest! {

@@ -9,10 +9,7 @@ use crate::DataError;
 ///
 /// # Errors
 /// [`DataError::Idx`] when a header field or the length is not exactly right.
-pub fn parse_idx_images<'a>(
-    bytes: &'a [u8],
-    name: &str,
-) -> Result<([usize; 3], &'a [u8]), DataError> {
+pub fn parse_idx_images<'a>(bytes: &'a [u8], name: &str) -> Result<([usize; 3], &'a [u8]), DataError> {
     parse(bytes, name, "images")
 }
 
@@ -24,36 +21,19 @@ pub fn parse_idx_labels<'a>(bytes: &'a [u8], name: &str) -> Result<&'a [u8], Dat
     parse::<1>(bytes, name, "labels").map(|(_, labels)| labels)
 }
 
-fn parse<'a, const D: usize>(
-    bytes: &'a [u8],
-    name: &str,
-    expected: &'static str,
-) -> Result<([usize; D], &'a [u8]), DataError> {
-    let error = |reason| DataError::Idx {
-        name: name.to_owned(),
-        expected,
-        reason,
-    };
+fn parse<'a, const D: usize>(bytes: &'a [u8], name: &str, expected: &'static str) -> Result<([usize; D], &'a [u8]), DataError> {
+    let error = |reason| DataError::Idx { name: name.to_owned(), expected, reason };
     let Some((&[z0, z1, kind, dims], mut rest)) = bytes.split_first_chunk::<4>() else {
-        return Err(error(format!(
-            "{} bytes are too short for a header",
-            bytes.len()
-        )));
+        return Err(error(format!("{} bytes are too short for a header", bytes.len())));
     };
     if [z0, z1] == [0x1f, 0x8b] {
-        return Err(error(
-            "it is compressed with gzip\nhint: run gunzip on it first".to_owned(),
-        ));
+        return Err(error("it is compressed with gzip\nhint: run gunzip on it first".to_owned()));
     }
     if [z0, z1] != [0, 0] {
-        return Err(error(format!(
-            "it starts with {z0:#04x} {z1:#04x} instead of two zero bytes"
-        )));
+        return Err(error(format!("it starts with {z0:#04x} {z1:#04x} instead of two zero bytes")));
     }
     if kind != 0x08 {
-        return Err(error(format!(
-            "type code {kind:#04x} instead of 0x08, unsigned byte"
-        )));
+        return Err(error(format!("type code {kind:#04x} instead of 0x08, unsigned byte")));
     }
     if usize::from(dims) != D {
         return Err(error(format!("{dims} dimensions instead of {D}")));
@@ -61,22 +41,14 @@ fn parse<'a, const D: usize>(
     let mut shape = [0; D];
     for side in &mut shape {
         let Some((field, tail)) = rest.split_first_chunk::<4>() else {
-            return Err(error(format!(
-                "{} bytes are too short for {D} dimensions",
-                bytes.len()
-            )));
+            return Err(error(format!("{} bytes are too short for {D} dimensions", bytes.len())));
         };
         *side = u32::from_be_bytes(*field) as usize;
         rest = tail;
     }
-    let size = shape
-        .iter()
-        .try_fold(1usize, |n, &side| n.checked_mul(side));
+    let size = shape.iter().try_fold(1usize, |n, &side| n.checked_mul(side));
     if size != Some(rest.len()) {
-        return Err(error(format!(
-            "the header says {shape:?}, but {} bytes follow",
-            rest.len()
-        )));
+        return Err(error(format!("the header says {shape:?}, but {} bytes follow", rest.len())));
     }
     Ok((shape, rest))
 }
@@ -91,19 +63,13 @@ mod tests {
     #[test]
     fn reads_exact_files() {
         assert_eq!(parse_idx_labels(&LABELS, "l").unwrap(), [7, 9]);
-        assert_eq!(
-            parse_idx_images(&IMAGES, "i").unwrap(),
-            ([1, 1, 2], &[5, 6][..])
-        );
+        assert_eq!(parse_idx_images(&IMAGES, "i").unwrap(), ([1, 1, 2], &[5, 6][..]));
     }
 
     #[test]
     fn every_truncation_and_extension_is_an_error() {
         for cut in 0..IMAGES.len() {
-            assert!(
-                parse_idx_images(&IMAGES[..cut], "i").is_err(),
-                "cut at {cut}"
-            );
+            assert!(parse_idx_images(&IMAGES[..cut], "i").is_err(), "cut at {cut}");
         }
         assert!(parse_idx_labels(&[&LABELS[..], &[0]].concat(), "l").is_err());
     }

@@ -20,22 +20,11 @@ impl Images {
     /// # Errors
     /// [`DataError::Empty`] without labels, [`DataError::Label`] for a label that is not below `classes`, [`DataError::Setting`]
     /// when a side is 0 or the number of pixels does not fit.
-    pub fn new(
-        shape: [usize; 3],
-        classes: usize,
-        pixels: Vec<u8>,
-        labels: Vec<u32>,
-    ) -> Result<Self, DataError> {
+    pub fn new(shape: [usize; 3], classes: usize, pixels: Vec<u8>, labels: Vec<u32>) -> Result<Self, DataError> {
         check_labels("images", &labels, classes)?;
-        let size = shape
-            .iter()
-            .try_fold(labels.len(), |n, &side| n.checked_mul(side));
+        let size = shape.iter().try_fold(labels.len(), |n, &side| n.checked_mul(side));
         if size == Some(0) {
-            return Err(DataError::setting(
-                "shape",
-                shape,
-                "channels, height and width must be positive",
-            ));
+            return Err(DataError::setting("shape", shape, "channels, height and width must be positive"));
         }
         if size != Some(pixels.len()) {
             return Err(DataError::setting(
@@ -44,19 +33,11 @@ impl Images {
                 format!("must be {} images × {shape:?}", labels.len()),
             ));
         }
-        Ok(Self {
-            shape,
-            classes,
-            pixels,
-            labels,
-        })
+        Ok(Self { shape, classes, pixels, labels })
     }
 
     /// The number of images.
-    #[allow(
-        clippy::len_without_is_empty,
-        reason = "there is always at least one image"
-    )]
+    #[allow(clippy::len_without_is_empty, reason = "there is always at least one image")]
     pub fn len(&self) -> usize {
         self.labels.len()
     }
@@ -111,11 +92,7 @@ impl Images {
         let mut labels = Vec::with_capacity(indices.len());
         for &i in indices {
             let (Some(image), Some(&label)) = (self.image(i), self.labels.get(i)) else {
-                return Err(DataError::setting(
-                    "index",
-                    i,
-                    format!("must be below {}", self.len()),
-                ));
+                return Err(DataError::setting("index", i, format!("must be below {}", self.len())));
             };
             pixels.extend_from_slice(image);
             labels.push(label);
@@ -127,18 +104,11 @@ impl Images {
 /// At least one label, each below `classes`.
 pub(crate) fn check_labels(name: &str, labels: &[u32], classes: usize) -> Result<(), DataError> {
     if labels.is_empty() {
-        return Err(DataError::Empty {
-            name: name.to_owned(),
-        });
+        return Err(DataError::Empty { name: name.to_owned() });
     }
     match labels.iter().position(|&l| l as usize >= classes) {
         None => Ok(()),
-        Some(row) => Err(DataError::Label {
-            name: name.to_owned(),
-            row,
-            label: i64::from(labels[row]),
-            classes,
-        }),
+        Some(row) => Err(DataError::Label { name: name.to_owned(), row, label: i64::from(labels[row]), classes }),
     }
 }
 
@@ -161,10 +131,7 @@ mod tests {
     #[test]
     fn holds_what_it_was_given() {
         let images = three();
-        assert_eq!(
-            (images.len(), images.dim(), images.class_counts()),
-            (3, 2, vec![1, 0, 2])
-        );
+        assert_eq!((images.len(), images.dim(), images.class_counts()), (3, 2, vec![1, 0, 2]));
         assert_eq!(images.image(1), Some(&[102, 153][..]));
         assert_eq!(images.image(3), None);
         assert_eq!(images.to_f32()[..3], [0.0, 0.2, 0.4]);
@@ -175,9 +142,7 @@ mod tests {
 
     #[test]
     fn refuses_what_breaks_the_invariants() {
-        let new = |shape, pixels: usize, labels| {
-            Images::new(shape, 2, vec![0; pixels], labels).unwrap_err()
-        };
+        let new = |shape, pixels: usize, labels| Images::new(shape, 2, vec![0; pixels], labels).unwrap_err();
         insta::assert_snapshot!(new([1, 1, 1], 2, vec![0, 2]), @"images: row 1: label 2 is outside 0..2");
         insta::assert_snapshot!(new([1, 1, 1], 0, vec![]), @"images: no rows; a data set needs at least one");
         insta::assert_snapshot!(new([1, 0, 1], 0, vec![0]), @"shape = [1, 0, 1]: channels, height and width must be positive");

@@ -19,12 +19,7 @@ impl<'a, T: Copy + Into<f64>> LabelledFeatures<'a, T> {
     ///
     /// # Errors
     /// [`DataError::Empty`], [`DataError::Label`], or [`DataError::Setting`] when `features.len() ≠ labels.len() · dim` or `dim = 0`.
-    pub fn new(
-        features: &'a [T],
-        dim: usize,
-        labels: &'a [u32],
-        classes: usize,
-    ) -> Result<Self, DataError> {
+    pub fn new(features: &'a [T], dim: usize, labels: &'a [u32], classes: usize) -> Result<Self, DataError> {
         check_labels("labelled features", labels, classes)?;
         if dim == 0 {
             return Err(DataError::setting("dim", dim, "must be positive"));
@@ -36,19 +31,11 @@ impl<'a, T: Copy + Into<f64>> LabelledFeatures<'a, T> {
                 format!("must be {} rows × {dim}", labels.len()),
             ));
         }
-        Ok(Self {
-            features,
-            dim,
-            labels,
-            classes,
-        })
+        Ok(Self { features, dim, labels, classes })
     }
 
     /// The number of rows.
-    #[allow(
-        clippy::len_without_is_empty,
-        reason = "there is always at least one row"
-    )]
+    #[allow(clippy::len_without_is_empty, reason = "there is always at least one row")]
     pub fn len(&self) -> usize {
         self.labels.len()
     }
@@ -79,11 +66,7 @@ impl<'a, T: Copy + Into<f64>> LabelledFeatures<'a, T> {
         for (i, (target, &value)) in buffer.iter_mut().zip(&self.features[from..]).enumerate() {
             let value: f64 = value.into();
             if !value.is_finite() {
-                return Err(DataError::NotFinite {
-                    row: start + i / self.dim,
-                    column: i % self.dim,
-                    value,
-                });
+                return Err(DataError::NotFinite { row: start + i / self.dim, column: i % self.dim, value });
             }
             *target = value;
         }

@@ -70,10 +70,7 @@ impl Moments {
     /// assert!(moments.residual() < 1e-15);
     /// # Ok::<(), isorate_data::DataError>(())
     /// ```
-    pub fn new<T: Copy + Into<f64>>(
-        data: &LabelledFeatures<'_, T>,
-        centering: Centering,
-    ) -> Result<Self, DataError> {
+    pub fn new<T: Copy + Into<f64>>(data: &LabelledFeatures<'_, T>, centering: Centering) -> Result<Self, DataError> {
         let (mut sigma_yx, mut sigma_xx) = accumulate(data)?;
         let n = data.len() as f64;
         let counts = count_classes(data.labels(), data.classes());
@@ -134,10 +131,7 @@ impl Moments {
         let mut left = Vec::with_capacity(rank * k);
         let mut right = Vec::with_capacity(rank * d);
         for (u, v) in u.col_iter().zip(v.col_iter()) {
-            let top = u
-                .iter()
-                .copied()
-                .fold(0.0, |top: f64, x| if x.abs() > top.abs() { x } else { top });
+            let top = u.iter().copied().fold(0.0, |top: f64, x| if x.abs() > top.abs() { x } else { top });
             left.extend(u.iter().map(|x| x * top.signum()));
             right.extend(v.iter().map(|x| x * top.signum()));
         }
@@ -215,14 +209,11 @@ impl Moments {
     /// [`DataError::NoConvergence`].
     pub fn eigenvalues(&self) -> Result<Vec<f64>, DataError> {
         let d = self.dim();
-        let mut values = self
-            .sigma_xx
-            .self_adjoint_eigenvalues(Side::Lower)
-            .map_err(|_| DataError::NoConvergence {
-                what: "the eigenvalue decomposition",
-                rows: d,
-                columns: d,
-            })?;
+        let mut values = self.sigma_xx.self_adjoint_eigenvalues(Side::Lower).map_err(|_| DataError::NoConvergence {
+            what: "the eigenvalue decomposition",
+            rows: d,
+            columns: d,
+        })?;
         values.reverse();
         Ok(values)
     }
@@ -240,9 +231,7 @@ fn off_diagonal_squared(a: &Mat<f64>) -> f64 {
 }
 
 /// Raw `Σ_yx` and `Σ_xx`.
-fn accumulate<T: Copy + Into<f64>>(
-    data: &LabelledFeatures<'_, T>,
-) -> Result<(Mat<f64>, Mat<f64>), DataError> {
+fn accumulate<T: Copy + Into<f64>>(data: &LabelledFeatures<'_, T>) -> Result<(Mat<f64>, Mat<f64>), DataError> {
     let (n, d) = (data.len(), data.dim());
     let weight = 1.0 / n as f64;
     // Columns are classes while accumulating, so that each sample adds to contiguous memory.

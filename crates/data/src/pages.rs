@@ -19,24 +19,16 @@ pub(crate) fn check(bytes: &[u8], metadata: &FileMetadata, columns: &[&str]) -> 
     for (g, group) in metadata.row_groups.iter().enumerate() {
         for column in group.parquet_columns() {
             let path = &column.descriptor().path_in_schema;
-            if !path
-                .first()
-                .is_some_and(|root| columns.contains(&root.as_str()))
-            {
+            if !path.first().is_some_and(|root| columns.contains(&root.as_str())) {
                 continue;
             }
-            let place =
-                |reason: &str| format!("column {}, row group {g}: {reason}", path.join("."));
+            let place = |reason: &str| format!("column {}, row group {g}: {reason}", path.join("."));
             let rows = group.num_rows();
             if i64::try_from(rows) != Ok(column.num_values()) {
-                return Err(place(&format!(
-                    "{} values for {rows} rows",
-                    column.num_values()
-                )));
+                return Err(place(&format!("{} values for {rows} rows", column.num_values())));
             }
             let mut seen = 0usize;
-            let pages = get_page_iterator(column, file.clone(), Vec::new(), MAX_PAGE_BYTES)
-                .map_err(|e| place(&e.to_string()))?;
+            let pages = get_page_iterator(column, file.clone(), Vec::new(), MAX_PAGE_BYTES).map_err(|e| place(&e.to_string()))?;
             for page in pages {
                 if let CompressedPage::Data(page) = page.map_err(|e| place(&e.to_string()))? {
                     seen = seen.saturating_add(page.num_values());
@@ -46,9 +38,7 @@ pub(crate) fn check(bytes: &[u8], metadata: &FileMetadata, columns: &[&str]) -> 
                 }
             }
             if seen != rows {
-                return Err(place(&format!(
-                    "its pages hold {seen} values or more for {rows} rows"
-                )));
+                return Err(place(&format!("its pages hold {seen} values or more for {rows} rows")));
             }
         }
     }

@@ -6,8 +6,8 @@ use std::path::Path;
 
 use polars::polars_utils::compression::ZstdLevel;
 use polars::prelude::{
-    Column, DataFrame, DataType, IntoColumn, NamedFrom, ParquetCompression, ParquetReader,
-    ParquetWriter, PolarsError, SerReader, Series, StatisticsOptions, StructChunked,
+    Column, DataFrame, DataType, IntoColumn, NamedFrom, ParquetCompression, ParquetReader, ParquetWriter, PolarsError, SerReader,
+    Series, StatisticsOptions, StructChunked,
 };
 use rayon::prelude::*;
 
@@ -30,34 +30,20 @@ const LABEL_TYPE: &str = "i64";
 /// panics: a panic inside the parquet reader is caught and returned as [`DataError::DamagedParquet`].
 pub fn read_parquet(bytes: &[u8], name: &str, classes: usize) -> Result<Images, DataError> {
     check_frame(bytes, name)?;
-    let damaged = |reason: String| DataError::DamagedParquet {
-        name: name.to_owned(),
-        reason,
-    };
+    let damaged = |reason: String| DataError::DamagedParquet { name: name.to_owned(), reason };
     footer::check(bytes).map_err(damaged)?;
     // The reader trusts some sizes in the file and panics when they are wrong. It holds no state that outlives the call.
-    let table =
-        catch_unwind(AssertUnwindSafe(|| read_table(bytes, name))).unwrap_or_else(|_| {
-            Err(damaged(
-                "its sizes or offsets contradict each other".to_owned(),
-            ))
-        })?;
+    let table = catch_unwind(AssertUnwindSafe(|| read_table(bytes, name)))
+        .unwrap_or_else(|_| Err(damaged("its sizes or offsets contradict each other".to_owned())))?;
     let reason = |e: PolarsError| damaged(e.to_string());
 
     let labels = table.column(LABEL).map_err(reason)?;
     let labels = read_labels(labels, name, classes)?;
     let images = table.column(IMAGE).map_err(reason)?;
     if let Some(row) = first_null(images) {
-        return Err(DataError::Null {
-            name: name.to_owned(),
-            column: IMAGE,
-            row,
-        });
+        return Err(DataError::Null { name: name.to_owned(), column: IMAGE, row });
     }
-    let encoded = images
-        .struct_()
-        .and_then(|s| s.field_by_name("bytes"))
-        .map_err(reason)?;
+    let encoded = images.struct_().and_then(|s| s.field_by_name("bytes")).map_err(reason)?;
     let encoded = encoded.binary().map_err(reason)?;
     let encoded: Vec<Option<&[u8]>> = encoded.iter().collect();
     let (shape, pixels) = decode_all(&encoded, name)?;
@@ -83,11 +69,7 @@ pub fn read_parquet_file(path: &Path, classes: usize) -> Result<Images, DataErro
 /// not support; [`DataError::WriteParquet`] should the parquet writer fail.
 pub fn write_parquet(images: &Images, paths: &[String]) -> Result<Vec<u8>, DataError> {
     if paths.len() != images.len() {
-        return Err(DataError::setting(
-            "number of paths",
-            paths.len(),
-            format!("must be {}", images.len()),
-        ));
+        return Err(DataError::setting("number of paths", paths.len(), format!("must be {}", images.len())));
     }
     let encoded: Vec<Vec<u8>> = images
         .pixels()
@@ -99,23 +81,12 @@ pub fn write_parquet(images: &Images, paths: &[String]) -> Result<Vec<u8>, DataE
     let labels: Vec<i64> = images.labels().iter().map(|&l| i64::from(l)).collect();
 
     let write = || -> Result<Vec<u8>, PolarsError> {
-        let fields = [
-            Series::new("bytes".into(), encoded),
-            Series::new("path".into(), paths),
-        ];
+        let fields = [Series::new("bytes".into(), encoded), Series::new("path".into(), paths)];
         let image = StructChunked::from_series(IMAGE.into(), images.len(), fields.iter())?;
-        let mut table = DataFrame::new(
-            images.len(),
-            vec![
-                image.into_column(),
-                Series::new(LABEL.into(), labels).into_column(),
-            ],
-        )?;
+        let mut table = DataFrame::new(images.len(), vec![image.into_column(), Series::new(LABEL.into(), labels).into_column()])?;
         let mut bytes = Vec::new();
         ParquetWriter::new(&mut bytes)
-            .with_compression(ParquetCompression::Zstd(Some(ZstdLevel::try_new(
-                ZSTD_LEVEL,
-            )?)))
+            .with_compression(ParquetCompression::Zstd(Some(ZstdLevel::try_new(ZSTD_LEVEL)?)))
             .with_statistics(StatisticsOptions::empty())
             .with_row_group_size(Some(images.len()))
             .with_data_page_size(Some(PAGE_BYTES))
@@ -123,9 +94,7 @@ pub fn write_parquet(images: &Images, paths: &[String]) -> Result<Vec<u8>, DataE
             .finish(&mut table)?;
         Ok(bytes)
     };
-    write().map_err(|e| DataError::WriteParquet {
-        reason: e.to_string(),
-    })
+    write().map_err(|e| DataError::WriteParquet { reason: e.to_string() })
 }
 
 /// The highest level: files are written once.
@@ -139,12 +108,8 @@ fn check_frame(bytes: &[u8], name: &str) -> Result<(), DataError> {
     if !bytes.starts_with(MAGIC) {
         let hint = match bytes {
             [] => "\nhint: the file is empty",
-            [b'<', ..] => {
-                "\nhint: this looks like a web page; the download may have been an error page"
-            }
-            [b'v', b'e', b'r', b's', b'i', b'o', b'n', ..] => {
-                "\nhint: this looks like a Git LFS pointer; fetch the real file"
-            }
+            [b'<', ..] => "\nhint: this looks like a web page; the download may have been an error page",
+            [b'v', b'e', b'r', b's', b'i', b'o', b'n', ..] => "\nhint: this looks like a Git LFS pointer; fetch the real file",
             _ => "",
         };
         return Err(DataError::NotParquet {
@@ -154,55 +119,32 @@ fn check_frame(bytes: &[u8], name: &str) -> Result<(), DataError> {
         });
     }
     if bytes.len() < 12 || !bytes.ends_with(MAGIC) {
-        return Err(DataError::TruncatedParquet {
-            name: name.to_owned(),
-            length: bytes.len(),
-        });
+        return Err(DataError::TruncatedParquet { name: name.to_owned(), length: bytes.len() });
     }
     Ok(())
 }
 
 /// The two columns, once the schema is known to be right.
 fn read_table(bytes: &[u8], name: &str) -> Result<DataFrame, DataError> {
-    let reason = |e: PolarsError| DataError::DamagedParquet {
-        name: name.to_owned(),
-        reason: e.to_string(),
-    };
+    let reason = |e: PolarsError| DataError::DamagedParquet { name: name.to_owned(), reason: e.to_string() };
     let mut reader = ParquetReader::new(Cursor::new(bytes));
     let schema = reader.schema().map_err(reason)?;
-    let found: Vec<(String, DataType)> = schema
-        .iter()
-        .map(|(column, field)| (column.to_string(), DataType::from_arrow_field(field)))
-        .collect();
+    let found: Vec<(String, DataType)> =
+        schema.iter().map(|(column, field)| (column.to_string(), DataType::from_arrow_field(field))).collect();
     let dtype = |column: &'static str| {
-        found
-            .iter()
-            .find(|(c, _)| c == column)
-            .map(|(_, dtype)| dtype)
-            .ok_or_else(|| DataError::MissingColumn {
-                name: name.to_owned(),
-                column,
-                found: found
-                    .iter()
-                    .map(|(c, dtype)| format!("{c}: {}", type_text(dtype)))
-                    .collect::<Vec<_>>()
-                    .join(", "),
-            })
-    };
-    let wrong = |column, expected, found: &DataType| {
-        Err(DataError::ColumnType {
+        found.iter().find(|(c, _)| c == column).map(|(_, dtype)| dtype).ok_or_else(|| DataError::MissingColumn {
             name: name.to_owned(),
             column,
-            expected,
-            found: type_text(found),
+            found: found.iter().map(|(c, dtype)| format!("{c}: {}", type_text(dtype))).collect::<Vec<_>>().join(", "),
         })
+    };
+    let wrong = |column, expected, found: &DataType| {
+        Err(DataError::ColumnType { name: name.to_owned(), column, expected, found: type_text(found) })
     };
     let image = dtype(IMAGE)?;
     let label = dtype(LABEL)?;
     let has_bytes = match image {
-        DataType::Struct(fields) => fields
-            .iter()
-            .any(|f| f.name == "bytes" && f.dtype == DataType::Binary),
+        DataType::Struct(fields) => fields.iter().any(|f| f.name == "bytes" && f.dtype == DataType::Binary),
         _ => false,
     };
     if !has_bytes {
@@ -212,45 +154,28 @@ fn read_table(bytes: &[u8], name: &str) -> Result<DataFrame, DataError> {
         return wrong(LABEL, LABEL_TYPE, label);
     }
     let metadata = reader.get_metadata().map_err(reason)?;
-    pages::check(bytes, metadata, &[IMAGE, LABEL]).map_err(|reason| DataError::DamagedParquet {
-        name: name.to_owned(),
-        reason,
-    })?;
-    reader
-        .with_columns(Some(vec![IMAGE.to_owned(), LABEL.to_owned()]))
-        .finish()
-        .map_err(reason)
+    pages::check(bytes, metadata, &[IMAGE, LABEL])
+        .map_err(|reason| DataError::DamagedParquet { name: name.to_owned(), reason })?;
+    reader.with_columns(Some(vec![IMAGE.to_owned(), LABEL.to_owned()])).finish().map_err(reason)
 }
 
 fn read_labels(labels: &Column, name: &str, classes: usize) -> Result<Vec<u32>, DataError> {
-    let damaged = |e: PolarsError| DataError::DamagedParquet {
-        name: name.to_owned(),
-        reason: e.to_string(),
-    };
+    let damaged = |e: PolarsError| DataError::DamagedParquet { name: name.to_owned(), reason: e.to_string() };
     let labels = labels.i64().map_err(damaged)?;
     if labels.is_empty() {
-        return Err(DataError::Empty {
-            name: name.to_owned(),
-        });
+        return Err(DataError::Empty { name: name.to_owned() });
     }
     labels
         .iter()
         .enumerate()
         .map(|(row, label)| {
-            let label = label.ok_or_else(|| DataError::Null {
+            let label = label.ok_or_else(|| DataError::Null { name: name.to_owned(), column: LABEL, row })?;
+            u32::try_from(label).ok().filter(|&l| (l as usize) < classes).ok_or_else(|| DataError::Label {
                 name: name.to_owned(),
-                column: LABEL,
                 row,
-            })?;
-            u32::try_from(label)
-                .ok()
-                .filter(|&l| (l as usize) < classes)
-                .ok_or_else(|| DataError::Label {
-                    name: name.to_owned(),
-                    row,
-                    label,
-                    classes,
-                })
+                label,
+                classes,
+            })
         })
         .collect()
 }
@@ -258,21 +183,11 @@ fn read_labels(labels: &Column, name: &str, classes: usize) -> Result<Vec<u32>, 
 /// One shape and the pixels of all images, image after image.
 fn decode_all(encoded: &[Option<&[u8]>], name: &str) -> Result<([usize; 3], Vec<u8>), DataError> {
     let decode = |row: usize| {
-        let bytes = encoded[row].ok_or_else(|| DataError::Null {
-            name: name.to_owned(),
-            column: BYTES,
-            row,
-        })?;
-        png::decode(bytes).map_err(|reason| DataError::Image {
-            name: name.to_owned(),
-            row,
-            reason,
-        })
+        let bytes = encoded[row].ok_or_else(|| DataError::Null { name: name.to_owned(), column: BYTES, row })?;
+        png::decode(bytes).map_err(|reason| DataError::Image { name: name.to_owned(), row, reason })
     };
     if encoded.is_empty() {
-        return Err(DataError::Empty {
-            name: name.to_owned(),
-        });
+        return Err(DataError::Empty { name: name.to_owned() });
     }
     let (expected, first) = decode(0)?;
     let dim = first.len();
@@ -283,12 +198,7 @@ fn decode_all(encoded: &[Option<&[u8]>], name: &str) -> Result<([usize; 3], Vec<
         .map(|(row, target)| {
             let (found, image) = decode(row)?;
             if found != expected {
-                return Err(DataError::ImageShape {
-                    name: name.to_owned(),
-                    row,
-                    expected,
-                    found,
-                });
+                return Err(DataError::ImageShape { name: name.to_owned(), row, expected, found });
             }
             target.copy_from_slice(&image);
             Ok(())
@@ -313,10 +223,7 @@ fn type_text(dtype: &DataType) -> String {
         DataType::Binary => "binary".to_owned(),
         DataType::String => "string".to_owned(),
         DataType::Struct(fields) => {
-            let fields: Vec<String> = fields
-                .iter()
-                .map(|f| format!("{}: {}", f.name, type_text(&f.dtype)))
-                .collect();
+            let fields: Vec<String> = fields.iter().map(|f| format!("{}: {}", f.name, type_text(&f.dtype))).collect();
             format!("struct{{{}}}", fields.join(", "))
         }
         other => other.to_string(),

@@ -13,28 +13,19 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), String> {
     let header = decoder.read_header_info().map_err(|e| e.to_string())?;
     let (width, height) = header.size();
     if width.max(height) > MAX_SIDE {
-        return Err(format!(
-            "{width} × {height} pixels, more than {MAX_SIDE} on a side"
-        ));
+        return Err(format!("{width} × {height} pixels, more than {MAX_SIDE} on a side"));
     }
     let channels = match (header.color_type, header.bit_depth) {
         (ColorType::Grayscale, BitDepth::Eight) => 1,
         (ColorType::Rgb, BitDepth::Eight) => 3,
         (color, depth) => {
-            return Err(format!(
-                "{color:?} with {} bits is not supported; grey or RGB with 8 bits is",
-                depth as u8
-            ));
+            return Err(format!("{color:?} with {} bits is not supported; grey or RGB with 8 bits is", depth as u8));
         }
     };
     let mut reader = decoder.read_info().map_err(|e| e.to_string())?;
-    let size = reader
-        .output_buffer_size()
-        .ok_or("the image does not fit into memory")?;
+    let size = reader.output_buffer_size().ok_or("the image does not fit into memory")?;
     let mut interleaved = vec![0; size];
-    reader
-        .next_frame(&mut interleaved)
-        .map_err(|e| e.to_string())?;
+    reader.next_frame(&mut interleaved).map_err(|e| e.to_string())?;
     // Reads on to the end mark, so that a cut file is noticed.
     reader.finish().map_err(|e| e.to_string())?;
     let shape = [channels, height as usize, width as usize];
@@ -42,16 +33,8 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), String> {
 }
 
 /// A PNG whose pixels are stored, not deflated: it is meant for a compressed parquet column.
-pub(crate) fn encode(
-    [channels, height, width]: [usize; 3],
-    pixels: &[u8],
-) -> Result<Vec<u8>, String> {
-    let side = |n: usize| {
-        u32::try_from(n)
-            .ok()
-            .filter(|&n| n <= MAX_SIDE)
-            .ok_or(format!("a side of {n} pixels"))
-    };
+pub(crate) fn encode([channels, height, width]: [usize; 3], pixels: &[u8]) -> Result<Vec<u8>, String> {
+    let side = |n: usize| u32::try_from(n).ok().filter(|&n| n <= MAX_SIDE).ok_or(format!("a side of {n} pixels"));
     let mut bytes = Vec::new();
     let mut encoder = Encoder::new(&mut bytes, side(width)?, side(height)?);
     encoder.set_depth(BitDepth::Eight);
@@ -63,9 +46,7 @@ pub(crate) fn encode(
     encoder.set_deflate_compression(DeflateCompression::NoCompression);
     encoder.set_filter(Filter::NoFilter);
     let mut writer = encoder.write_header().map_err(|e| e.to_string())?;
-    writer
-        .write_image_data(&interleaved(pixels, channels))
-        .map_err(|e| e.to_string())?;
+    writer.write_image_data(&interleaved(pixels, channels)).map_err(|e| e.to_string())?;
     writer.finish().map_err(|e| e.to_string())?;
     Ok(bytes)
 }
@@ -74,16 +55,12 @@ fn planar(interleaved: Vec<u8>, channels: usize) -> Vec<u8> {
     if channels == 1 {
         return interleaved;
     }
-    (0..channels)
-        .flat_map(|c| interleaved.iter().copied().skip(c).step_by(channels))
-        .collect()
+    (0..channels).flat_map(|c| interleaved.iter().copied().skip(c).step_by(channels)).collect()
 }
 
 fn interleaved(planar: &[u8], channels: usize) -> Vec<u8> {
     let plane = planar.len() / channels;
-    (0..plane)
-        .flat_map(|i| planar.iter().copied().skip(i).step_by(plane))
-        .collect()
+    (0..plane).flat_map(|i| planar.iter().copied().skip(i).step_by(plane)).collect()
 }
 
 #[cfg(test)]
@@ -121,11 +98,7 @@ mod tests {
         let mut bytes = Vec::new();
         let mut encoder = Encoder::new(&mut bytes, 1, 1);
         encoder.set_color(ColorType::Rgba);
-        encoder
-            .write_header()
-            .unwrap()
-            .write_image_data(&[0; 4])
-            .unwrap();
+        encoder.write_header().unwrap().write_image_data(&[0; 4]).unwrap();
         insta::assert_snapshot!(decode(&bytes).unwrap_err(), @"Rgba with 8 bits is not supported; grey or RGB with 8 bits is");
         assert!(decode(b"\xff\xd8\xff\xe0 a JPEG").is_err());
         assert!(encode([2, 1, 1], &[0, 0]).is_err());

@@ -40,43 +40,23 @@ pub fn variance_shares<T: Copy + Into<f64> + Sync>(
 ) -> Result<Vec<VarianceShares>, DataError> {
     let d = data.dim();
     if attributes.len() != data.len() {
-        return Err(DataError::setting(
-            "number of attributes",
-            attributes.len(),
-            format!("must be {}", data.len()),
-        ));
+        return Err(DataError::setting("number of attributes", attributes.len(), format!("must be {}", data.len())));
     }
     if let Some(bad) = attributes.iter().find(|&&a| a as usize >= attribute_count) {
-        return Err(DataError::setting(
-            "attribute",
-            bad,
-            format!("must be below {attribute_count}"),
-        ));
+        return Err(DataError::setting("attribute", bad, format!("must be below {attribute_count}")));
     }
     if !directions.len().is_multiple_of(d) {
-        return Err(DataError::setting(
-            "length of directions",
-            directions.len(),
-            format!("must be a multiple of {d}"),
-        ));
+        return Err(DataError::setting("length of directions", directions.len(), format!("must be a multiple of {d}")));
     }
-    let cells: Vec<usize> = data
-        .labels()
-        .iter()
-        .zip(attributes)
-        .map(|(&y, &a)| y as usize * attribute_count + a as usize)
-        .collect();
+    let cells: Vec<usize> =
+        data.labels().iter().zip(attributes).map(|(&y, &a)| y as usize * attribute_count + a as usize).collect();
     let mut counts = vec![0u32; data.classes() * attribute_count];
     for &cell in &cells {
         counts[cell] += 1;
     }
     if let Some(empty) = counts.iter().position(|&n| n == 0) {
         let cell = (empty / attribute_count, empty % attribute_count);
-        return Err(DataError::setting(
-            "cell (class, attribute)",
-            cell,
-            "has no sample; every cell needs one",
-        ));
+        return Err(DataError::setting("cell (class, attribute)", cell, "has no sample; every cell needs one"));
     }
 
     let projections = project(data, directions)?;
@@ -90,10 +70,7 @@ pub fn variance_shares<T: Copy + Into<f64> + Sync>(
 }
 
 /// `vᵀx` for each sample and direction, `n × r`.
-fn project<T: Copy + Into<f64> + Sync>(
-    data: &LabelledFeatures<'_, T>,
-    directions: &[f64],
-) -> Result<Vec<f64>, DataError> {
+fn project<T: Copy + Into<f64> + Sync>(data: &LabelledFeatures<'_, T>, directions: &[f64]) -> Result<Vec<f64>, DataError> {
     let d = data.dim();
     let rows: Vec<Vec<f64>> = (0..data.len())
         .into_par_iter()
@@ -101,22 +78,14 @@ fn project<T: Copy + Into<f64> + Sync>(
             || vec![0.0; d],
             |x, row| {
                 data.fill(row, x)?;
-                Ok(directions
-                    .chunks_exact(d)
-                    .map(|v| v.iter().zip(x.iter()).map(|(v, x)| v * x).sum())
-                    .collect())
+                Ok(directions.chunks_exact(d).map(|v| v.iter().zip(x.iter()).map(|(v, x)| v * x).sum()).collect())
             },
         )
         .collect::<Result<_, DataError>>()?;
     Ok(rows.concat())
 }
 
-fn split(
-    z: impl Iterator<Item = f64> + Clone,
-    cells: &[usize],
-    counts: &[u32],
-    attribute_count: usize,
-) -> VarianceShares {
+fn split(z: impl Iterator<Item = f64> + Clone, cells: &[usize], counts: &[u32], attribute_count: usize) -> VarianceShares {
     let classes = counts.len() / attribute_count;
     let mut means = vec![0.0; counts.len()];
     for (z, &cell) in z.clone().zip(cells) {
@@ -127,40 +96,24 @@ fn split(
         within += (z - means[cell]).powi(2) / f64::from(counts[cell]);
     }
     let average = |values: &mut dyn Iterator<Item = f64>, n: usize| values.sum::<f64>() / n as f64;
-    let by_class: Vec<f64> = means
-        .chunks_exact(attribute_count)
-        .map(|m| average(&mut m.iter().copied(), attribute_count))
-        .collect();
-    let by_attribute: Vec<f64> = (0..attribute_count)
-        .map(|a| {
-            average(
-                &mut means.iter().skip(a).step_by(attribute_count).copied(),
-                classes,
-            )
-        })
-        .collect();
+    let by_class: Vec<f64> =
+        means.chunks_exact(attribute_count).map(|m| average(&mut m.iter().copied(), attribute_count)).collect();
+    let by_attribute: Vec<f64> =
+        (0..attribute_count).map(|a| average(&mut means.iter().skip(a).step_by(attribute_count).copied(), classes)).collect();
     let grand = average(&mut by_class.iter().copied(), classes);
     let class = average(&mut by_class.iter().map(|m| (m - grand).powi(2)), classes);
-    let attribute = average(
-        &mut by_attribute.iter().map(|m| (m - grand).powi(2)),
-        attribute_count,
-    );
+    let attribute = average(&mut by_attribute.iter().map(|m| (m - grand).powi(2)), attribute_count);
     let interaction = average(
-        &mut means.iter().enumerate().map(|(cell, m)| {
-            (m - by_class[cell / attribute_count] - by_attribute[cell % attribute_count] + grand)
-                .powi(2)
-        }),
+        &mut means
+            .iter()
+            .enumerate()
+            .map(|(cell, m)| (m - by_class[cell / attribute_count] - by_attribute[cell % attribute_count] + grand).powi(2)),
         counts.len(),
     );
     let within = within / counts.len() as f64;
     let total = class + attribute + interaction + within;
     let share = |part: f64| if total > 0.0 { part / total } else { 0.0 };
-    VarianceShares {
-        class: share(class),
-        attribute: share(attribute),
-        interaction: share(interaction),
-        within: share(within),
-    }
+    VarianceShares { class: share(class), attribute: share(attribute), interaction: share(interaction), within: share(within) }
 }
 
 #[cfg(test)]
@@ -172,12 +125,7 @@ mod tests {
     fn design() -> (Vec<f64>, Vec<u32>, Vec<u32>) {
         let (mut x, mut labels, mut attributes) = (vec![], vec![], vec![]);
         for (y, a, noise) in (0..12).map(|i| (i % 2, i / 2 % 3, if i < 6 { -1.0 } else { 1.0 })) {
-            x.extend([
-                f64::from(y),
-                f64::from(a),
-                noise,
-                (2.0 * f64::from(y) - 1.0) * (f64::from(a) - 1.0),
-            ]);
+            x.extend([f64::from(y), f64::from(a), noise, (2.0 * f64::from(y) - 1.0) * (f64::from(a) - 1.0)]);
             labels.push(y);
             attributes.push(a);
         }
@@ -193,29 +141,14 @@ mod tests {
         let parts = |s: &VarianceShares| [s.class, s.attribute, s.within, s.interaction];
         for (i, share) in shares.iter().enumerate() {
             for (j, part) in parts(share).into_iter().enumerate() {
-                assert!(
-                    (part - f64::from(i == j)).abs() < 1e-12,
-                    "axis {i}: {share:?}"
-                );
+                assert!((part - f64::from(i == j)).abs() < 1e-12, "axis {i}: {share:?}");
             }
         }
         // Var = ¼ for the class, ⅔ for the attribute: 3/11 and 8/11 of their sum.
         let mixed = variance_shares(&data, &attributes, 3, &[1.0, 1.0, 0.0, 0.0]).unwrap()[0];
-        assert!(
-            (mixed.class - 3.0 / 11.0).abs() < 1e-12
-                && (mixed.attribute - 8.0 / 11.0).abs() < 1e-12,
-            "{mixed:?}"
-        );
+        assert!((mixed.class - 3.0 / 11.0).abs() < 1e-12 && (mixed.attribute - 8.0 / 11.0).abs() < 1e-12, "{mixed:?}");
         let constant = variance_shares(&data, &attributes, 3, &[0.0; 4]).unwrap()[0];
-        assert_eq!(
-            constant,
-            VarianceShares {
-                class: 0.0,
-                attribute: 0.0,
-                interaction: 0.0,
-                within: 0.0
-            }
-        );
+        assert_eq!(constant, VarianceShares { class: 0.0, attribute: 0.0, interaction: 0.0, within: 0.0 });
     }
 
     proptest! {
@@ -249,9 +182,7 @@ mod tests {
     fn bad_input_is_named() {
         let (x, labels, attributes) = design();
         let data = LabelledFeatures::new(&x, 4, &labels, 2).unwrap();
-        let error = |attributes: &[u32], count, v: &[f64]| {
-            variance_shares(&data, attributes, count, v).unwrap_err()
-        };
+        let error = |attributes: &[u32], count, v: &[f64]| variance_shares(&data, attributes, count, v).unwrap_err();
         insta::assert_snapshot!(error(&attributes, 4, &[0.0; 4]), @"cell (class, attribute) = (0, 3): has no sample; every cell needs one");
         insta::assert_snapshot!(error(&attributes, 2, &[0.0; 4]), @"attribute = 2: must be below 2");
         insta::assert_snapshot!(error(&attributes[1..], 3, &[0.0; 4]), @"number of attributes = 11: must be 12");

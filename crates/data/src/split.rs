@@ -38,11 +38,7 @@ pub fn draw(
 ) -> Result<Vec<usize>, DataError> {
     check_labels("labels", labels, classes)?;
     if count == 0 || count > labels.len() {
-        return Err(DataError::setting(
-            "count",
-            count,
-            format!("must be in 1..={}", labels.len()),
-        ));
+        return Err(DataError::setting("count", count, format!("must be in 1..={}", labels.len())));
     }
     let mut chosen = Vec::with_capacity(count);
     match sampling {
@@ -69,13 +65,7 @@ pub fn draw(
 ///
 /// # Errors
 /// As [`draw`]; also [`DataError::Setting`] when nothing would be left to train on.
-pub fn hold_out(
-    labels: &[u32],
-    classes: usize,
-    count: usize,
-    sampling: Sampling,
-    seed: u64,
-) -> Result<HoldOut, DataError> {
+pub fn hold_out(labels: &[u32], classes: usize, count: usize, sampling: Sampling, seed: u64) -> Result<HoldOut, DataError> {
     if count >= labels.len() {
         return Err(DataError::setting(
             "validation count",
@@ -83,13 +73,7 @@ pub fn hold_out(
             format!("must be below the {} images there are", labels.len()),
         ));
     }
-    let validation = draw(
-        labels,
-        classes,
-        count,
-        sampling,
-        &mut stream(seed, "validation", 0),
-    )?;
+    let validation = draw(labels, classes, count, sampling, &mut stream(seed, "validation", 0))?;
     let mut held = vec![false; labels.len()];
     for &i in &validation {
         held[i] = true;
@@ -103,10 +87,8 @@ pub fn hold_out(
 fn largest_remainders(weights: &[usize], total: usize) -> Vec<usize> {
     let sum: u128 = weights.iter().map(|&w| w as u128).sum();
     let exact = |w: usize| w as u128 * total as u128;
-    let mut shares: Vec<usize> = weights
-        .iter()
-        .map(|&w| usize::try_from(exact(w) / sum).expect("a share is at most its weight"))
-        .collect();
+    let mut shares: Vec<usize> =
+        weights.iter().map(|&w| usize::try_from(exact(w) / sum).expect("a share is at most its weight")).collect();
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by_key(|&c| std::cmp::Reverse(exact(weights[c]) % sum));
     let missing = total - shares.iter().sum::<usize>();
@@ -156,11 +138,7 @@ mod tests {
     #[test]
     fn the_seed_matters_and_is_enough() {
         let labels: Vec<u32> = (0..100).map(|i| i % 4).collect();
-        let with = |seed| {
-            hold_out(&labels, 4, 8, Sampling::Stratified, seed)
-                .unwrap()
-                .validation
-        };
+        let with = |seed| hold_out(&labels, 4, 8, Sampling::Stratified, seed).unwrap().validation;
         assert_eq!(with(3), with(3));
         assert_ne!(with(3), with(4));
     }
@@ -170,10 +148,7 @@ mod tests {
         let labels = vec![0; 20];
         let mut hits = [0u32; 20];
         for seed in 0..4_000 {
-            for i in hold_out(&labels, 1, 5, Sampling::Plain, seed)
-                .unwrap()
-                .validation
-            {
+            for i in hold_out(&labels, 1, 5, Sampling::Plain, seed).unwrap().validation {
                 hits[i] += 1;
             }
         }

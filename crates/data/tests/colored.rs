@@ -4,8 +4,7 @@
 use std::fmt::Write as _;
 
 use isorate_data::{
-    Centering, ColorLaw, ColoredImages, Images, LFF_PALETTE, LabelledFeatures, Moments, Split,
-    colorize, mnist, variance_shares,
+    Centering, ColorLaw, ColoredImages, Images, LFF_PALETTE, LabelledFeatures, Moments, Split, colorize, mnist, variance_shares,
 };
 use proptest::prelude::*;
 
@@ -16,30 +15,16 @@ fn colored(split: Split, law: ColorLaw, seed: u64) -> ColoredImages {
 #[test]
 fn counts_and_bytes_are_fixed_by_the_seed() {
     let mut report = String::new();
-    let laws = [
-        (Split::Train, ColorLaw::correlated(0.99)),
-        (Split::Test, ColorLaw::UNIFORM),
-    ];
+    let laws = [(Split::Train, ColorLaw::correlated(0.99)), (Split::Test, ColorLaw::UNIFORM)];
     for (split, law) in laws {
         let set = colored(split, law, 1);
         writeln!(report, "{}: blake3 {}", split.name(), set.checksum()).unwrap();
         let minority = set.groups().iter().filter(|g| g.is_minority()).count();
-        writeln!(
-            report,
-            "majority {}, minority {minority}",
-            set.len() - minority
-        )
-        .unwrap();
+        writeln!(report, "majority {}, minority {minority}", set.len() - minority).unwrap();
         writeln!(report, "digit  majority  minority  by colour").unwrap();
         for (digit, row) in set.cell_counts().iter().enumerate() {
             let total: usize = row.iter().sum();
-            write!(
-                report,
-                "{digit:5}  {:8}  {:8}  ",
-                row[digit],
-                total - row[digit]
-            )
-            .unwrap();
+            write!(report, "{digit:5}  {:8}  {:8}  ", row[digit], total - row[digit]).unwrap();
             for count in row {
                 write!(report, "{count:5}").unwrap();
             }
@@ -53,11 +38,7 @@ fn counts_and_bytes_are_fixed_by_the_seed() {
 #[test]
 fn seed_and_purpose_separate_sets() {
     let images = mnist().load(Split::Test).unwrap();
-    let sum = |seed, purpose| {
-        colorize(&images, &ColorLaw::correlated(0.9), seed, purpose)
-            .unwrap()
-            .checksum()
-    };
+    let sum = |seed, purpose| colorize(&images, &ColorLaw::correlated(0.9), seed, purpose).unwrap().checksum();
     assert_eq!(sum(5, "a"), sum(5, "a"));
     assert_ne!(sum(5, "a"), sum(6, "a"));
     assert_ne!(sum(5, "a"), sum(5, "b"));
@@ -66,14 +47,7 @@ fn seed_and_purpose_separate_sets() {
 #[test]
 fn pixels_are_grey_times_colour() {
     let images = mnist().load(Split::Test).unwrap();
-    let set = colored(
-        Split::Test,
-        ColorLaw {
-            correlation: 0.1,
-            jitter_std: 0.0,
-        },
-        3,
-    );
+    let set = colored(Split::Test, ColorLaw { correlation: 0.1, jitter_std: 0.0 }, 3);
     for i in 0..20 {
         let grey = images.image(i).unwrap();
         let image = &set.pixels()[i * 2352..(i + 1) * 2352];
@@ -91,45 +65,17 @@ fn pixels_are_grey_times_colour() {
 fn jitter_has_the_standard_deviation_asked_for() {
     let n = 5_000;
     let images = Images::new([1, 1, 1], 10, vec![255; n], vec![2; n]).unwrap();
-    let set = colorize(
-        &images,
-        &ColorLaw {
-            correlation: 1.0,
-            jitter_std: 0.005,
-        },
-        9,
-        "jitter",
-    )
-    .unwrap();
+    let set = colorize(&images, &ColorLaw { correlation: 1.0, jitter_std: 0.005 }, 9, "jitter").unwrap();
     for channel in 0..3 {
-        let z: Vec<f64> = set
-            .pixels()
-            .chunks(3)
-            .map(|p| (f64::from(p[channel]) - LFF_PALETTE[2][channel]) / 0.005)
-            .collect();
+        let z: Vec<f64> = set.pixels().chunks(3).map(|p| (f64::from(p[channel]) - LFF_PALETTE[2][channel]) / 0.005).collect();
         let mean = z.iter().sum::<f64>() / n as f64;
         let variance = z.iter().map(|z| z * z).sum::<f64>() / n as f64;
         // Standard errors .014 and .02; five of them.
-        assert!(
-            mean.abs() < 0.07 && (variance - 1.0).abs() < 0.1,
-            "channel {channel}: mean {mean}, variance {variance}"
-        );
+        assert!(mean.abs() < 0.07 && (variance - 1.0).abs() < 0.1, "channel {channel}: mean {mean}, variance {variance}");
     }
-    let wild = colorize(
-        &images,
-        &ColorLaw {
-            correlation: 1.0,
-            jitter_std: 2.0,
-        },
-        9,
-        "jitter",
-    )
-    .unwrap();
+    let wild = colorize(&images, &ColorLaw { correlation: 1.0, jitter_std: 2.0 }, 9, "jitter").unwrap();
     assert!(wild.pixels().iter().all(|p| (0.0..=1.0).contains(p)));
-    assert!(
-        wild.pixels().contains(&0.0) && wild.pixels().contains(&1.0),
-        "a wild jitter is clamped on both sides"
-    );
+    assert!(wild.pixels().contains(&0.0) && wild.pixels().contains(&1.0), "a wild jitter is clamped on both sides");
 }
 
 proptest! {
@@ -151,19 +97,8 @@ proptest! {
 #[test]
 fn bad_parameters_are_named() {
     let images = Images::new([1, 1, 1], 10, vec![0], vec![0]).unwrap();
-    let error = |correlation, jitter_std| {
-        colorize(
-            &images,
-            &ColorLaw {
-                correlation,
-                jitter_std,
-            },
-            0,
-            "x",
-        )
-        .unwrap_err()
-        .to_string()
-    };
+    let error =
+        |correlation, jitter_std| colorize(&images, &ColorLaw { correlation, jitter_std }, 0, "x").unwrap_err().to_string();
     insta::assert_snapshot!(error(1.01, 0.0), @"correlation = 1.01: must be in [0, 1]");
     insta::assert_snapshot!(error(f64::NAN, 0.0), @"correlation = NaN: must be in [0, 1]");
     insta::assert_snapshot!(error(0.5, -0.1), @"jitter_std = -0.1: must be finite and not negative");
@@ -183,17 +118,12 @@ fn correlation_puts_the_colour_into_the_leading_components() {
         let data = LabelledFeatures::new(set.pixels(), set.dim(), set.labels(), 10).unwrap();
         let moments = Moments::new(&data, Centering::Raw).unwrap();
         assert_eq!(moments.rank(), 10);
-        let data =
-            LabelledFeatures::new(balanced.pixels(), set.dim(), balanced.labels(), 10).unwrap();
-        let shares =
-            variance_shares(&data, balanced.colors(), 10, moments.right_vectors()).unwrap();
+        let data = LabelledFeatures::new(balanced.pixels(), set.dim(), balanced.labels(), 10).unwrap();
+        let shares = variance_shares(&data, balanced.colors(), 10, moments.right_vectors()).unwrap();
         shares.iter().map(|share| share.attribute).collect()
     };
     let correlated = view(&colorize(&images, &ColorLaw::correlated(0.99), 1, "train").unwrap());
     let independent = view(&colorize(&images, &ColorLaw::UNIFORM, 1, "train").unwrap());
     assert!(correlated[1] > 0.6, "{correlated:?}");
-    assert!(
-        independent[1..].iter().all(|&share| share < 0.05),
-        "{independent:?}"
-    );
+    assert!(independent[1..].iter().all(|&share| share < 0.05), "{independent:?}");
 }

@@ -14,17 +14,10 @@ const RECORDED: [&str; 2] = [
 
 #[test]
 fn bytes_are_the_recorded_ones() {
-    let readme = fs_err::read_to_string(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/assets/mnist/README.md"
-    ))
-    .unwrap();
+    let readme = fs_err::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/assets/mnist/README.md")).unwrap();
     for (split, recorded) in Split::ALL.into_iter().zip(RECORDED) {
         assert_eq!(mnist().checksum(split), recorded, "{split:?}");
-        assert!(
-            readme.contains(recorded),
-            "assets/mnist/README.md does not have the hash of {split:?}"
-        );
+        assert!(readme.contains(recorded), "assets/mnist/README.md does not have the hash of {split:?}");
     }
     let size: usize = Split::ALL.iter().map(|&s| mnist().bytes(s).len()).sum();
     assert!(size <= 6_000_000, "{size} bytes");
@@ -34,22 +27,14 @@ fn bytes_are_the_recorded_ones() {
 /// test images of the digits 0 to 9; the subset is a fifth of the former and two fifths of the latter.
 #[test]
 fn classes_have_the_proportions_of_the_complete_set() {
-    let complete = [
-        [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949],
-        [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009],
-    ];
+    let complete =
+        [[5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949], [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]];
     let mut report = String::new();
     for ((split, complete), share) in Split::ALL.into_iter().zip(complete).zip([0.2, 0.4]) {
         let images = mnist().load(split).unwrap();
         assert_eq!(images.shape(), [1, 28, 28]);
         let counts = images.class_counts();
-        writeln!(
-            report,
-            "{}: {} images, by class {counts:?}",
-            split.name(),
-            images.len()
-        )
-        .unwrap();
+        writeln!(report, "{}: {} images, by class {counts:?}", split.name(), images.len()).unwrap();
         for (count, complete) in counts.into_iter().zip(complete) {
             assert!((count as f64 - share * f64::from(complete)).abs() < 1.0);
         }
@@ -65,22 +50,11 @@ fn pixels_are_mnist() {
     let pixels = images.to_f32();
     let n = pixels.len() as f64;
     let mean = pixels.iter().map(|&p| f64::from(p)).sum::<f64>() / n;
-    let std = (pixels
-        .iter()
-        .map(|&p| (f64::from(p) - mean).powi(2))
-        .sum::<f64>()
-        / n)
-        .sqrt();
-    assert!(
-        (mean - 0.1307).abs() < 0.001 && (std - 0.3081).abs() < 0.001,
-        "mean {mean}, standard deviation {std}"
-    );
+    let std = (pixels.iter().map(|&p| (f64::from(p) - mean).powi(2)).sum::<f64>() / n).sqrt();
+    assert!((mean - 0.1307).abs() < 0.001 && (std - 0.3081).abs() < 0.001, "mean {mean}, standard deviation {std}");
     assert_eq!(images.pixels().iter().max(), Some(&255));
     let corner = |i: usize| images.image(i).unwrap()[..28].iter().all(|&p| p == 0);
-    assert!(
-        (0..images.len()).filter(|&i| corner(i)).count() > 11_900,
-        "the top row should be black almost everywhere"
-    );
+    assert!((0..images.len()).filter(|&i| corner(i)).count() > 11_900, "the top row should be black almost everywhere");
 }
 
 /// The first images of each part, drawn as text, with their label and their place in the complete set.
@@ -92,10 +66,7 @@ fn first_images_look_like_their_labels() {
         let path = &paths(split)[0];
         writeln!(report, "{path}: label {}", images.labels()[0]).unwrap();
         for row in images.image(0).unwrap().chunks(28) {
-            let line: String = row
-                .iter()
-                .map(|&p| b" .:-=+*#%@"[usize::from(p) * 10 / 256] as char)
-                .collect();
+            let line: String = row.iter().map(|&p| b" .:-=+*#%@"[usize::from(p) * 10 / 256] as char).collect();
             writeln!(report, "|{line}|").unwrap();
         }
     }
@@ -105,18 +76,8 @@ fn first_images_look_like_their_labels() {
 fn paths(split: Split) -> Vec<String> {
     let bytes = std::io::Cursor::new(mnist().bytes(split));
     let table = ParquetReader::new(bytes).finish().unwrap();
-    let path = table
-        .column("image")
-        .unwrap()
-        .struct_()
-        .unwrap()
-        .field_by_name("path")
-        .unwrap();
-    path.str()
-        .unwrap()
-        .iter()
-        .map(|path| path.unwrap().to_owned())
-        .collect()
+    let path = table.column("image").unwrap().struct_().unwrap().field_by_name("path").unwrap();
+    path.str().unwrap().iter().map(|path| path.unwrap().to_owned()).collect()
 }
 
 /// Every image comes once, in the original order; the easy first half of the test set has about half of the test images.
@@ -144,8 +105,5 @@ fn the_subset_is_spread_over_the_complete_set() {
 fn the_description_is_complete() {
     let set = mnist();
     assert_eq!(set.classes(), 10);
-    insta::assert_snapshot!(format!(
-        "{}\n{}\n{}\n{}\n{}",
-        set.name, set.description, set.origin, set.licence, set.citation
-    ));
+    insta::assert_snapshot!(format!("{}\n{}\n{}\n{}\n{}", set.name, set.description, set.origin, set.licence, set.citation));
 }

@@ -1,9 +1,5 @@
 //! Moments against the data model's closed form and against direct computation.
-#![allow(
-    clippy::unwrap_used,
-    clippy::cast_possible_truncation,
-    reason = "small test data; a test fails by a panic"
-)]
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "small test data; a test fails by a panic")]
 
 use faer::linalg::solvers::Qr;
 use faer::{Mat, Side};
@@ -20,14 +16,9 @@ fn mixture(basis: &Mat<f64>, weights: &[usize], mu: f64, sigma: f64) -> (Vec<f64
     for (class, &copies) in weights.iter().enumerate() {
         for _ in 0..copies {
             for (axis, sign) in (0..d).flat_map(|a| [(a, 1.0), (a, -1.0)]) {
-                features.extend((0..d).map(|i| {
-                    mu * basis[(i, class)]
-                        + if i == axis {
-                            sign * sigma * (d as f64).sqrt()
-                        } else {
-                            0.0
-                        }
-                }));
+                features.extend(
+                    (0..d).map(|i| mu * basis[(i, class)] + if i == axis { sign * sigma * (d as f64).sqrt() } else { 0.0 }),
+                );
                 labels.push(class as u32);
             }
         }
@@ -45,11 +36,7 @@ fn rotation(d: usize, seed: u64) -> Mat<f64> {
 }
 
 fn close(found: &[f64], expected: &[f64], tolerance: f64) {
-    assert_eq!(
-        found.len(),
-        expected.len(),
-        "{found:?} against {expected:?}"
-    );
+    assert_eq!(found.len(), expected.len(), "{found:?} against {expected:?}");
     for (f, e) in found.iter().zip(expected) {
         assert!((f - e).abs() <= tolerance, "{found:?} against {expected:?}");
     }
@@ -67,16 +54,8 @@ fn the_data_model_satisfies_condition_1() {
     close(moments.s_yx(), &p.map(|p| mu * p), 1e-13);
     let s_xx = p.map(|p| mu * mu * p + sigma * sigma);
     close(moments.s_xx(), &s_xx, 1e-13);
-    close(
-        &moments.eigenvalues().unwrap(),
-        &[&s_xx[..], &[sigma * sigma; 4]].concat(),
-        1e-13,
-    );
-    close(
-        &[moments.trace()],
-        &[mu * mu + d as f64 * sigma * sigma],
-        1e-12,
-    );
+    close(&moments.eigenvalues().unwrap(), &[&s_xx[..], &[sigma * sigma; 4]].concat(), 1e-13);
+    close(&[moments.trace()], &[mu * mu + d as f64 * sigma * sigma], 1e-12);
     assert!(
         moments.residual() < 1e-13 && moments.block_residual() < 1e-13,
         "{} {}",
@@ -84,15 +63,8 @@ fn the_data_model_satisfies_condition_1() {
         moments.block_residual()
     );
     // U = I and v_c = μ_c/μ, signs included.
-    close(
-        moments.left_vectors(),
-        &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        1e-13,
-    );
-    let means: Vec<f64> = (0..3)
-        .flat_map(|c| (0..d).map(move |i| (c, i)))
-        .map(|(c, i)| basis[(i, c)])
-        .collect();
+    close(moments.left_vectors(), &[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0], 1e-13);
+    let means: Vec<f64> = (0..3).flat_map(|c| (0..d).map(move |i| (c, i))).map(|(c, i)| basis[(i, c)]).collect();
     close(moments.right_vectors(), &means, 1e-12);
 }
 
@@ -101,10 +73,7 @@ fn the_data_model_satisfies_condition_1() {
 fn blocks_add_up() {
     let n = 5_000;
     let x = normal(n, 3, 4);
-    let features: Vec<f32> = (0..n)
-        .flat_map(|i| (0..3).map(move |j| (i, j)))
-        .map(|(i, j)| x[(i, j)] as f32)
-        .collect();
+    let features: Vec<f32> = (0..n).flat_map(|i| (0..3).map(move |j| (i, j))).map(|(i, j)| x[(i, j)] as f32).collect();
     let labels: Vec<u32> = (0..n as u32).map(|i| i % 2 * 2).collect();
     let data = LabelledFeatures::new(&features, 3, &labels, 3).unwrap();
     let moments = Moments::new(&data, Centering::Raw).unwrap();
@@ -112,11 +81,7 @@ fn blocks_add_up() {
     assert_eq!(moments.rank(), 2);
     let direct: f64 = features.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>() / n as f64;
     close(&[moments.trace()], &[direct], 1e-10);
-    close(
-        &[moments.eigenvalues().unwrap().iter().sum()],
-        &[direct],
-        1e-10,
-    );
+    close(&[moments.eigenvalues().unwrap().iter().sum()], &[direct], 1e-10);
 }
 
 /// The largest basis-dependent parts, from an explicit basis of the complement that diagonalizes its block.
@@ -131,13 +96,7 @@ fn direct_residual(features: &Mat<f64>, moments: &Moments) -> f64 {
     let block = complement.transpose() * &sigma * &complement;
     let q = block.self_adjoint_eigen(Side::Lower).unwrap();
     let complement = &complement * q.U();
-    let basis = Mat::from_fn(d, d, |i, j| {
-        if j < r {
-            v[(i, j)]
-        } else {
-            complement[(i, j - r)]
-        }
-    });
+    let basis = Mat::from_fn(d, d, |i, j| if j < r { v[(i, j)] } else { complement[(i, j - r)] });
     let all = basis.transpose() * &sigma * &basis;
     let (mut b, mut s) = (0.0, 0.0);
     for i in 0..d {
@@ -149,9 +108,7 @@ fn direct_residual(features: &Mat<f64>, moments: &Moments) -> f64 {
 }
 
 fn rows(x: &Mat<f64>) -> Vec<f64> {
-    x.row_iter()
-        .flat_map(|row| row.iter().copied().collect::<Vec<_>>())
-        .collect()
+    x.row_iter().flat_map(|row| row.iter().copied().collect::<Vec<_>>()).collect()
 }
 
 proptest! {

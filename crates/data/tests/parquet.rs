@@ -18,40 +18,21 @@ fn paths(n: usize) -> Vec<String> {
 fn write(columns: Vec<Column>) -> Vec<u8> {
     let mut bytes = Vec::new();
     let height = columns[0].len();
-    ParquetWriter::new(&mut bytes)
-        .finish(&mut DataFrame::new(height, columns).unwrap())
-        .unwrap();
+    ParquetWriter::new(&mut bytes).finish(&mut DataFrame::new(height, columns).unwrap()).unwrap();
     bytes
 }
 
 /// The PNG of `small()` as a struct column made from the given fields.
 fn image_column(bytes: Series) -> Column {
-    let path = Series::new_null("path".into(), bytes.len())
-        .cast(&DataType::String)
-        .unwrap();
-    StructChunked::from_series("image".into(), bytes.len(), [bytes, path].iter())
-        .unwrap()
-        .into_column()
+    let path = Series::new_null("path".into(), bytes.len()).cast(&DataType::String).unwrap();
+    StructChunked::from_series("image".into(), bytes.len(), [bytes, path].iter()).unwrap().into_column()
 }
 
 fn pngs(images: &Images) -> Vec<Option<Vec<u8>>> {
     let bytes = write_parquet(images, &paths(images.len())).unwrap();
-    let table = ParquetReader::new(std::io::Cursor::new(bytes))
-        .finish()
-        .unwrap();
-    let field = table
-        .column("image")
-        .unwrap()
-        .struct_()
-        .unwrap()
-        .field_by_name("bytes")
-        .unwrap();
-    field
-        .binary()
-        .unwrap()
-        .iter()
-        .map(|b| b.map(<[u8]>::to_vec))
-        .collect()
+    let table = ParquetReader::new(std::io::Cursor::new(bytes)).finish().unwrap();
+    let field = table.column("image").unwrap().struct_().unwrap().field_by_name("bytes").unwrap();
+    field.binary().unwrap().iter().map(|b| b.map(<[u8]>::to_vec)).collect()
 }
 
 fn bytes_series(values: &[Option<Vec<u8>>]) -> Series {
@@ -64,9 +45,7 @@ fn labels(values: &[i64]) -> Column {
 }
 
 fn error(columns: Vec<Column>) -> String {
-    read_parquet(&write(columns), "cut.parquet", 10)
-        .unwrap_err()
-        .to_string()
+    read_parquet(&write(columns), "cut.parquet", 10).unwrap_err().to_string()
 }
 
 #[test]
@@ -74,17 +53,10 @@ fn what_is_written_is_read_again() {
     let images = small();
     let bytes = write_parquet(&images, &paths(5)).unwrap();
     assert_eq!(read_parquet(&bytes, "small", 10).unwrap(), images);
-    assert_eq!(
-        bytes,
-        write_parquet(&images, &paths(5)).unwrap(),
-        "writing is not deterministic"
-    );
+    assert_eq!(bytes, write_parquet(&images, &paths(5)).unwrap(), "writing is not deterministic");
 
     let rgb = Images::new([3, 1, 2], 2, (0..12).collect(), vec![1, 0]).unwrap();
-    assert_eq!(
-        read_parquet(&write_parquet(&rgb, &paths(2)).unwrap(), "rgb", 2).unwrap(),
-        rgb
-    );
+    assert_eq!(read_parquet(&write_parquet(&rgb, &paths(2)).unwrap(), "rgb", 2).unwrap(), rgb);
 }
 
 #[test]
@@ -94,10 +66,7 @@ fn files_on_disk_take_the_same_way() {
     fs_err::write(&path, write_parquet(&small(), &paths(5)).unwrap()).unwrap();
     assert_eq!(read_parquet_file(&path, 10).unwrap(), small());
     let missing = read_parquet_file(&folder.path().join("b.parquet"), 10).unwrap_err();
-    assert!(
-        matches!(missing, DataError::Io(_)) && missing.to_string().contains("b.parquet"),
-        "{missing}"
-    );
+    assert!(matches!(missing, DataError::Io(_)) && missing.to_string().contains("b.parquet"), "{missing}");
 }
 
 #[test]
@@ -138,90 +107,29 @@ fn errors_say_what_is_wrong_and_where() {
 
     let mut report = String::new();
     let mut note = |what: &str, message: String| writeln!(report, "# {what}\n{message}\n").unwrap();
-    note(
-        "empty",
-        read_parquet(b"", "cut.parquet", 10)
-            .unwrap_err()
-            .to_string(),
-    );
-    note(
-        "web page",
-        read_parquet(b"<!DOCTYPE html>", "cut.parquet", 10)
-            .unwrap_err()
-            .to_string(),
-    );
-    note(
-        "lfs",
-        read_parquet(b"version https://git-lfs", "cut.parquet", 10)
-            .unwrap_err()
-            .to_string(),
-    );
-    note(
-        "text",
-        read_parquet(b"image,label", "cut.parquet", 10)
-            .unwrap_err()
-            .to_string(),
-    );
+    note("empty", read_parquet(b"", "cut.parquet", 10).unwrap_err().to_string());
+    note("web page", read_parquet(b"<!DOCTYPE html>", "cut.parquet", 10).unwrap_err().to_string());
+    note("lfs", read_parquet(b"version https://git-lfs", "cut.parquet", 10).unwrap_err().to_string());
+    note("text", read_parquet(b"image,label", "cut.parquet", 10).unwrap_err().to_string());
     let whole = write(vec![image(), label()]);
-    note(
-        "truncated",
-        read_parquet(&whole[..whole.len() - 5], "cut.parquet", 10)
-            .unwrap_err()
-            .to_string(),
-    );
+    note("truncated", read_parquet(&whole[..whole.len() - 5], "cut.parquet", 10).unwrap_err().to_string());
     note("no label", error(vec![image()]));
     note("no image", error(vec![label()]));
-    note(
-        "image is binary",
-        error(vec![
-            Series::new("image".into(), [&b"x"[..]]).into_column(),
-            labels(&[0]),
-        ]),
-    );
-    note(
-        "bytes are text",
-        error(vec![
-            image_column(Series::new("bytes".into(), ["x"])),
-            labels(&[0]),
-        ]),
-    );
-    note(
-        "label is i32",
-        error(vec![
-            image(),
-            Series::new("label".into(), [7i32, 0, 3, 9, 3]).into_column(),
-        ]),
-    );
+    note("image is binary", error(vec![Series::new("image".into(), [&b"x"[..]]).into_column(), labels(&[0])]));
+    note("bytes are text", error(vec![image_column(Series::new("bytes".into(), ["x"])), labels(&[0])]));
+    note("label is i32", error(vec![image(), Series::new("label".into(), [7i32, 0, 3, 9, 3]).into_column()]));
     note(
         "label is null",
-        error(vec![
-            image(),
-            Series::new("label".into(), [Some(7i64), None, Some(3), None, Some(1)]).into_column(),
-        ]),
+        error(vec![image(), Series::new("label".into(), [Some(7i64), None, Some(3), None, Some(1)]).into_column()]),
     );
-    note(
-        "label too large",
-        error(vec![image(), labels(&[7, 0, 10, 9, 3])]),
-    );
-    note(
-        "label negative",
-        error(vec![image(), labels(&[7, 0, 3, -1, 3])]),
-    );
+    note("label too large", error(vec![image(), labels(&[7, 0, 10, 9, 3])]));
+    note("label negative", error(vec![image(), labels(&[7, 0, 3, -1, 3])]));
     note("bytes are null", with(2, None));
-    note(
-        "not a PNG",
-        with(1, Some(b"\xff\xd8\xff\xe0 a JPEG".to_vec())),
-    );
-    note(
-        "cut PNG",
-        with(4, Some(good[4].clone().unwrap()[..60].to_vec())),
-    );
+    note("not a PNG", with(1, Some(b"\xff\xd8\xff\xe0 a JPEG".to_vec())));
+    note("cut PNG", with(4, Some(good[4].clone().unwrap()[..60].to_vec())));
     note("a flipped bit", with(3, Some(flipped)));
     note("another size", with(2, wide));
-    note(
-        "no rows",
-        error(vec![image_column(bytes_series(&[])), labels(&[])]),
-    );
+    note("no rows", error(vec![image_column(bytes_series(&[])), labels(&[])]));
     insta::assert_snapshot!(report);
 }
 
@@ -248,10 +156,7 @@ fn the_writer_checks_its_input() {
 fn no_damage_panics() {
     let bytes = write_parquet(&small(), &paths(5)).unwrap();
     for cut in 0..bytes.len() {
-        assert!(
-            read_parquet(&bytes[..cut], "cut", 10).is_err(),
-            "a file cut at {cut} was accepted"
-        );
+        assert!(read_parquet(&bytes[..cut], "cut", 10).is_err(), "a file cut at {cut} was accepted");
     }
     let mut accepted = 0;
     for at in 0..bytes.len() {
@@ -260,18 +165,10 @@ fn no_damage_panics() {
             damaged[at] = change;
             if let Ok(images) = read_parquet(&damaged, "damaged", 10) {
                 accepted += 1;
-                assert_eq!(
-                    (images.len(), images.shape()),
-                    (5, [1, 2, 2]),
-                    "byte {at} set to {change}"
-                );
+                assert_eq!((images.len(), images.shape()), (5, [1, 2, 2]), "byte {at} set to {change}");
             }
         }
     }
     // The checksums of PNG and zstd frames leave few places where a change goes unnoticed.
-    assert!(
-        accepted < bytes.len() * 10 / 2,
-        "{accepted} damaged files of {} were accepted",
-        bytes.len() * 10
-    );
+    assert!(accepted < bytes.len() * 10 / 2, "{accepted} damaged files of {} were accepted", bytes.len() * 10);
 }

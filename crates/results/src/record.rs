@@ -107,7 +107,11 @@ pub const COLUMNS: [Column; 12] = [
     Column { name: "epoch", kind: "f64?", meaning: "passes over the training set" },
     Column { name: "time", kind: "f64?", meaning: "continuous time: step times step size" },
     Column { name: "split", kind: "str", meaning: "data that was measured on" },
-    Column { name: "metric", kind: "str", meaning: "what was measured; accuracies are fractions in [0, 1], losses in nats or squared units" },
+    Column {
+        name: "metric",
+        kind: "str",
+        meaning: "what was measured; accuracies are fractions in [0, 1], losses in nats or squared units",
+    },
     Column { name: "group", kind: "str", meaning: "part of the data, or component" },
     Column { name: "value", kind: "f64", meaning: "the number; NaN where a diverged run has none" },
 ];

@@ -20,10 +20,7 @@ impl Components {
             return Err(Error::setting(
                 "s_xx",
                 s_xx.len(),
-                format!(
-                    "must have as many entries as s_yx ({}), and at least one",
-                    s_yx.len()
-                ),
+                format!("must have as many entries as s_yx ({}), and at least one", s_yx.len()),
                 "give one pair (s_yx, s_xx) for each component",
             ));
         }
@@ -36,11 +33,7 @@ impl Components {
             ));
         }
         for (name, values) in [("s_yx", &s_yx), ("s_xx", &s_xx)] {
-            if let Some((index, value)) = values
-                .iter()
-                .enumerate()
-                .find(|(_, v)| !(v.is_finite() && **v > 0.0))
-            {
+            if let Some((index, value)) = values.iter().enumerate().find(|(_, v)| !(v.is_finite() && **v > 0.0)) {
                 return Err(Error::setting(
                     format!("{name}[{index}]"),
                     value,
@@ -49,11 +42,7 @@ impl Components {
                 ));
             }
         }
-        Ok(Self {
-            cross: s_yx,
-            second: s_xx,
-            dim,
-        })
+        Ok(Self { cross: s_yx, second: s_xx, dim })
     }
 
     /// The number k of components.
@@ -126,9 +115,7 @@ mod tests {
             (vec![1.0], vec![f64::NAN], 1),
             (vec![1.0, 1.0], vec![1.0, 1.0], 1),
         ] {
-            let error = Components::new(yx, xx, dim)
-                .expect_err("must be rejected")
-                .to_string();
+            let error = Components::new(yx, xx, dim).expect_err("must be rejected").to_string();
             assert!(error.contains("\nhint: "), "{error}");
         }
     }

@@ -13,28 +13,16 @@ use crate::summation::add_compensated;
 /// `SignGD` here is in the canonical basis, where it equals `SpecGD`. In the limit δ → ∞ with L ≥ 2, `SpecGD` and Muon take their
 /// first step from exactly zero in the direction that they take from any small positive initialization; the other rules
 /// have no such limit, which is an error. Rows are in the order of `steps`.
-pub fn discrete(
-    components: &Components,
-    network: &Network,
-    rule: Rule,
-    eta: f64,
-    steps: &[usize],
-) -> Result<Vec<Vec<f64>>> {
+pub fn discrete(components: &Components, network: &Network, rule: Rule, eta: f64, steps: &[usize]) -> Result<Vec<Vec<f64>>> {
     check_eta(eta)?;
     rule.check()?;
     if *network == Network::LINEAR {
         match rule {
             Rule::Gd => {
-                return steps
-                    .iter()
-                    .map(|&n| finite(gd::discrete(components, eta, n), components, rule, eta, n))
-                    .collect();
+                return steps.iter().map(|&n| finite(gd::discrete(components, eta, n), components, rule, eta, n)).collect();
             }
             Rule::SpecGd => {
-                return Ok(steps
-                    .iter()
-                    .map(|&n| specgd::discrete(components, eta, n))
-                    .collect());
+                return Ok(steps.iter().map(|&n| specgd::discrete(components, eta, n)).collect());
             }
             _ => {}
         }
@@ -70,12 +58,7 @@ fn finite(alpha: Vec<f64>, c: &Components, rule: Rule, eta: f64, step: usize) ->
     if alpha.iter().all(|a| a.is_finite()) {
         return Ok(alpha);
     }
-    Err(Error::Diverged {
-        rule: rule.name(),
-        eta,
-        step,
-        stable: 2.0 / c.largest_second(),
-    })
+    Err(Error::Diverged { rule: rule.name(), eta, step, stable: 2.0 / c.largest_second() })
 }
 
 /// The recursion of one layer's values in the shared bases.
@@ -94,17 +77,9 @@ pub(crate) struct Recursion<'a> {
 }
 
 impl<'a> Recursion<'a> {
-    pub(crate) fn new(
-        components: &'a Components,
-        network: &Network,
-        rule: Rule,
-        eta: f64,
-    ) -> Result<Self> {
+    pub(crate) fn new(components: &'a Components, network: &Network, rule: Rule, eta: f64) -> Result<Self> {
         if !matches!(rule, Rule::SpecGd | Rule::Muon { .. } | Rule::SignGd) {
-            network.require_delta(
-                rule.name(),
-                "has no discrete path from zero in the limit delta → ∞",
-            )?;
+            network.require_delta(rule.name(), "has no discrete path from zero in the limit delta → ∞")?;
         }
         let k = components.len();
         Ok(Self {
@@ -128,43 +103,23 @@ impl<'a> Recursion<'a> {
     pub(crate) fn advance(&mut self) {
         let mut norm_squared = 0.0;
         let mut largest_factor = 0.0_f64;
-        for ((g, w), (yx, xx)) in self
-            .gradient
-            .iter_mut()
-            .zip(&self.values)
-            .zip(self.components.pairs())
-        {
+        for ((g, w), (yx, xx)) in self.gradient.iter_mut().zip(&self.values).zip(self.components.pairs()) {
             let alpha = w.powi(self.exponent);
             // At exactly zero the other layers' product only sets the scale of the limit w₀ → 0, not the direction.
             let from_limit = self.step == 0 && *w == 0.0;
-            let factor = if from_limit {
-                1.0
-            } else {
-                w.powi(self.exponent - 1)
-            };
+            let factor = if from_limit { 1.0 } else { w.powi(self.exponent - 1) };
             *g = factor * (xx * alpha - yx);
             norm_squared += alpha * alpha;
             largest_factor = largest_factor.max(factor.abs());
         }
         let floor = self.components.residual_floor(norm_squared.sqrt()) * largest_factor;
-        let before = (self.step == 0 && self.exponent > 1 && self.values[0] == 0.0)
-            .then(|| self.momentum.clone());
-        self.rule.scalar_direction(
-            &self.gradient,
-            floor,
-            &mut self.momentum,
-            &mut self.direction,
-        );
+        let before = (self.step == 0 && self.exponent > 1 && self.values[0] == 0.0).then(|| self.momentum.clone());
+        self.rule.scalar_direction(&self.gradient, floor, &mut self.momentum, &mut self.direction);
         // The gradient of that first step vanishes with w₀: it leaves no trace in the momentum.
         if let Some(before) = before {
             self.momentum = before;
         }
-        for ((w, carry), d) in self
-            .values
-            .iter_mut()
-            .zip(&mut self.carry)
-            .zip(&self.direction)
-        {
+        for ((w, carry), d) in self.values.iter_mut().zip(&mut self.carry).zip(&self.direction) {
             add_compensated(w, carry, -self.eta * d);
         }
         self.step += 1;
@@ -189,10 +144,7 @@ mod tests {
                 for n in 0..1000 {
                     let exact = &discrete(&c, &Network::LINEAR, rule, eta, &[n]).expect("valid")[0];
                     for (a, b) in exact.iter().zip(recursion.alpha()) {
-                        assert!(
-                            (a - b).abs() < 1e-14,
-                            "{rule:?}, eta {eta}, n {n}: {a} against {b}"
-                        );
+                        assert!((a - b).abs() < 1e-14, "{rule:?}, eta {eta}, n {n}: {a} against {b}");
                     }
                     recursion.advance();
                 }
@@ -235,9 +187,7 @@ mod tests {
         }
         for rule in [Rule::Gd, Rule::Ngd, Rule::Power { exponent: 0.5 }] {
             let network = Network::new(2, None).expect("valid");
-            let error = discrete(&c, &network, rule, 0.01, &[1])
-                .expect_err("saddle")
-                .to_string();
+            let error = discrete(&c, &network, rule, 0.01, &[1]).expect_err("saddle").to_string();
             assert!(error.contains("--delta"), "{error}");
         }
     }
@@ -245,13 +195,8 @@ mod tests {
     #[test]
     fn divergence_is_reported() {
         let c = components();
-        let error = discrete(&c, &Network::LINEAR, Rule::Gd, 1e10, &[1000])
-            .expect_err("diverges")
-            .to_string();
-        assert!(
-            error.contains("gd diverges") && error.contains("eta = 1"),
-            "{error}"
-        );
+        let error = discrete(&c, &Network::LINEAR, Rule::Gd, 1e10, &[1000]).expect_err("diverges").to_string();
+        assert!(error.contains("gd diverges") && error.contains("eta = 1"), "{error}");
         // NGD moves by η a step and cannot overflow.
         assert!(discrete(&c, &Network::LINEAR, Rule::Ngd, 1e10, &[1000]).is_ok());
         assert!(discrete(&c, &Network::LINEAR, Rule::Gd, 0.0, &[1]).is_err());

@@ -77,11 +77,6 @@ impl Error {
         rule: impl Into<String>,
         hint: impl Into<String>,
     ) -> Self {
-        Self::Setting {
-            setting: setting.into(),
-            value: format!("{value:?}"),
-            rule: rule.into(),
-            hint: hint.into(),
-        }
+        Self::Setting { setting: setting.into(), value: format!("{value:?}"), rule: rule.into(), hint: hint.into() }
     }
 }

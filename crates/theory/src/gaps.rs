@@ -43,16 +43,12 @@ impl GapRow {
 
     /// L_m^NGF − L_m^Spec.
     pub fn ngf_minority_gap(&self) -> Option<f64> {
-        self.ngf
-            .as_ref()
-            .map(|ngf| ngf.minority - self.spec.minority)
+        self.ngf.as_ref().map(|ngf| ngf.minority - self.spec.minority)
     }
 
     /// L_bal^NGF − L_bal^Spec.
     pub fn ngf_balanced_gap(&self) -> Option<f64> {
-        self.ngf
-            .as_ref()
-            .map(|ngf| ngf.balanced - self.spec.balanced)
+        self.ngf.as_ref().map(|ngf| ngf.balanced - self.spec.balanced)
     }
 }
 
@@ -109,13 +105,7 @@ pub fn bilinear_gap_curves(mixture: &Mixture, delta: f64, times: &[f64]) -> Resu
     Ok(times
         .iter()
         .zip(gf.iter().zip(&spec))
-        .map(|(&t, (gf, spec))| GapRow {
-            t,
-            gf: losses(mixture, gf),
-            ngf: None,
-            spec: losses(mixture, spec),
-            bounds: None,
-        })
+        .map(|(&t, (gf, spec))| GapRow { t, gf: losses(mixture, gf), ngf: None, spec: losses(mixture, spec), bounds: None })
         .collect())
 }
 
@@ -150,11 +140,7 @@ mod tests {
             assert!(row.ngf_minority_gap().expect("linear") >= bounds.ngf_minority);
             assert!(row.ngf_balanced_gap().expect("linear") >= bounds.ngf_balanced);
         }
-        assert!(
-            gap_curves(&mixture, &[2.0 * horizon]).expect("valid")[0]
-                .bounds
-                .is_none()
-        );
+        assert!(gap_curves(&mixture, &[2.0 * horizon]).expect("valid")[0].bounds.is_none());
     }
 
     #[test]

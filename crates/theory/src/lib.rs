@@ -27,10 +27,7 @@
 //! # Ok::<(), isorate_theory::Error>(())
 //! ```
 
-#![allow(
-    clippy::doc_markdown,
-    reason = "formulas such as s_xx,c are set as in the paper"
-)]
+#![allow(clippy::doc_markdown, reason = "formulas such as s_xx,c are set as in the paper")]
 
 mod checks;
 mod components;
@@ -55,10 +52,7 @@ pub use checks::{Check, STATEMENTS, VerifyConfig, statement, verify};
 pub use components::Components;
 pub use discrete::discrete;
 pub use error::{Error, Result};
-pub use gaps::{
-    GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves,
-    gap_curves,
-};
+pub use gaps::{GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves, gap_curves};
 pub use linalg::polar_factor;
 pub use losses::{Losses, losses, matrix_losses};
 pub use mixture::{Mixture, MixtureConfig};

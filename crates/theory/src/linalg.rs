@@ -7,13 +7,7 @@ use crate::error::{Error, Result};
 
 /// out ← \[out +\] α A B on the calling thread: results must not depend on the number of threads, and these matrices are
 /// small.
-pub(crate) fn multiply(
-    out: MatMut<'_, f64>,
-    accum: Accum,
-    a: MatRef<'_, f64>,
-    b: MatRef<'_, f64>,
-    alpha: f64,
-) {
+pub(crate) fn multiply(out: MatMut<'_, f64>, accum: Accum, a: MatRef<'_, f64>, b: MatRef<'_, f64>, alpha: f64) {
     faer::linalg::matmul::matmul(out, accum, a, b, alpha, Par::Seq);
 }
 
@@ -35,14 +29,7 @@ impl SpectralMap {
     /// A map for matrices of this shape.
     pub(crate) fn new(rows: usize, cols: usize) -> Self {
         let rank = rows.min(cols);
-        let scratch = svd_scratch::<f64>(
-            rows,
-            cols,
-            ComputeSvdVectors::Thin,
-            ComputeSvdVectors::Thin,
-            Par::Seq,
-            Spec::default(),
-        );
+        let scratch = svd_scratch::<f64>(rows, cols, ComputeSvdVectors::Thin, ComputeSvdVectors::Thin, Par::Seq, Spec::default());
         Self {
             left: Mat::zeros(rows, rank),
             singular: Diag::zeros(rank),
@@ -79,13 +66,7 @@ impl SpectralMap {
                 *entry *= factor;
             }
         }
-        multiply(
-            out,
-            Accum::Replace,
-            self.left.as_ref(),
-            self.right.transpose(),
-            1.0,
-        );
+        multiply(out, Accum::Replace, self.left.as_ref(), self.right.transpose(), 1.0);
         Ok(())
     }
 }
@@ -135,11 +116,6 @@ mod tests {
     fn non_finite_and_empty_input() {
         let bad = Mat::from_fn(2, 2, |_, _| f64::NAN);
         assert!(polar_factor(bad.as_ref()).is_err());
-        assert_eq!(
-            polar_factor(Mat::<f64>::zeros(0, 3).as_ref())
-                .expect("empty")
-                .shape(),
-            (0, 3)
-        );
+        assert_eq!(polar_factor(Mat::<f64>::zeros(0, 3).as_ref()).expect("empty").shape(), (0, 3));
     }
 }

@@ -19,10 +19,7 @@ pub struct Losses {
 /// be dropped in this form). `alpha` has one entry for each class.
 pub fn losses(mixture: &Mixture, alpha: &[f64]) -> Losses {
     let noise = mixture.noise_std().powi(2) * alpha.iter().map(|a| a * a).sum::<f64>();
-    let classes = alpha
-        .iter()
-        .map(|a| 0.5 * ((1.0 - mixture.mean_norm() * a).powi(2) + noise))
-        .collect();
+    let classes = alpha.iter().map(|a| 0.5 * ((1.0 - mixture.mean_norm() * a).powi(2) + noise)).collect();
     collect(mixture, classes)
 }
 
@@ -30,11 +27,7 @@ pub fn losses(mixture: &Mixture, alpha: &[f64]) -> Losses {
 /// ½ E\[‖e_c − W x‖² | y = c\] = ½ (‖e_c − W μ_c‖² + σ² ‖W‖_F²) with the means μ_c = μ v_c of `moments`.
 ///
 /// The labels are e_c, so `moments` must have U = I, as [`Mixture::matrix_moments`] has.
-pub fn matrix_losses(
-    mixture: &Mixture,
-    moments: &MatrixMoments,
-    weights: MatRef<'_, f64>,
-) -> Losses {
+pub fn matrix_losses(mixture: &Mixture, moments: &MatrixMoments, weights: MatRef<'_, f64>) -> Losses {
     let k = mixture.classes();
     let outputs: Mat<f64> = weights * moments.right();
     let noise = mixture.noise_std().powi(2) * weights.squared_norm_l2();
@@ -55,11 +48,7 @@ pub fn matrix_losses(
 fn collect(mixture: &Mixture, classes: Vec<f64>) -> Losses {
     let minority = classes[mixture.minority()];
     let balanced = classes.iter().sum::<f64>() / classes.len() as f64;
-    Losses {
-        classes,
-        minority,
-        balanced,
-    }
+    Losses { classes, minority, balanced }
 }
 
 #[cfg(test)]
@@ -71,14 +60,8 @@ mod tests {
     use crate::random::{Purpose, stream};
 
     fn mixture() -> Mixture {
-        Mixture::new(MixtureConfig {
-            priors: vec![0.5, 0.3, 0.2],
-            mean_norm: 1.4,
-            noise_std: 0.6,
-            dim: Some(5),
-            seed: 3,
-        })
-        .expect("valid")
+        Mixture::new(MixtureConfig { priors: vec![0.5, 0.3, 0.2], mean_norm: 1.4, noise_std: 0.6, dim: Some(5), seed: 3 })
+            .expect("valid")
     }
 
     #[test]
@@ -87,10 +70,7 @@ mod tests {
         let moments = mixture.matrix_moments().expect("small");
         let alpha = [0.7, -0.2, 0.4];
         let weights = Mat::from_fn(3, 5, |i, j| alpha[i] * moments.right()[(j, i)]);
-        let (a, b) = (
-            losses(&mixture, &alpha),
-            matrix_losses(&mixture, &moments, weights.as_ref()),
-        );
+        let (a, b) = (losses(&mixture, &alpha), matrix_losses(&mixture, &moments, weights.as_ref()));
         for (a, b) in a.classes.iter().zip(&b.classes) {
             assert!((a - b).abs() < 1e-14);
         }
@@ -118,16 +98,10 @@ mod tests {
                     mixture.mean_norm() * moments.right()[(i, class)] + mixture.noise_std() * noise
                 });
                 let output = &weights * &x;
-                sum += (0..3)
-                    .map(|i| (if i == class { 1.0 } else { 0.0 } - output[(i, 0)]).powi(2))
-                    .sum::<f64>();
+                sum += (0..3).map(|i| (if i == class { 1.0 } else { 0.0 } - output[(i, 0)]).powi(2)).sum::<f64>();
             }
             let mean = 0.5 * sum / f64::from(samples);
-            assert!(
-                (mean / exact.classes[class] - 1.0).abs() < 0.02,
-                "{mean} against {}",
-                exact.classes[class]
-            );
+            assert!((mean / exact.classes[class] - 1.0).abs() < 0.02, "{mean} against {}", exact.classes[class]);
         }
     }
 }

@@ -66,13 +66,7 @@ pub struct Mixture {
 impl Mixture {
     /// Checks a configuration.
     pub fn new(config: MixtureConfig) -> Result<Self> {
-        let MixtureConfig {
-            priors,
-            mean_norm,
-            noise_std,
-            dim,
-            seed,
-        } = config;
+        let MixtureConfig { priors, mean_norm, noise_std, dim, seed } = config;
         if priors.len() < 2 {
             return Err(Error::setting(
                 "priors",
@@ -81,11 +75,7 @@ impl Mixture {
                 "give one probability for each class, such as [0.7, 0.3]",
             ));
         }
-        if let Some((index, prior)) = priors
-            .iter()
-            .enumerate()
-            .find(|(_, p)| !(p.is_finite() && **p >= SMALLEST_PRIOR))
-        {
+        if let Some((index, prior)) = priors.iter().enumerate().find(|(_, p)| !(p.is_finite() && **p >= SMALLEST_PRIOR)) {
             return Err(Error::setting(
                 format!("priors[{index}]"),
                 prior,
@@ -98,9 +88,7 @@ impl Mixture {
             return Err(Error::setting(
                 "priors",
                 &priors,
-                format!(
-                    "the priors must sum to 1 within {PRIOR_SUM_TOLERANCE:e}, their sum is {sum:?}"
-                ),
+                format!("the priors must sum to 1 within {PRIOR_SUM_TOLERANCE:e}, their sum is {sum:?}"),
                 "divide each prior by the sum",
             ));
         }
@@ -109,11 +97,7 @@ impl Mixture {
                 return Err(Error::setting(
                     name,
                     value,
-                    format!(
-                        "must be positive and finite, from {:e} to {:e}",
-                        SCALE.start(),
-                        SCALE.end()
-                    ),
+                    format!("must be positive and finite, from {:e} to {:e}", SCALE.start(), SCALE.end()),
                     if name == "noise_std" {
                         "noiseless data have no finite signal-to-noise ratio: use a small value such as 1e-3"
                     } else {
@@ -128,19 +112,11 @@ impl Mixture {
             return Err(Error::setting(
                 "dim",
                 dim,
-                format!(
-                    "more classes than dimensions: {classes} orthogonal means need dim >= {classes}"
-                ),
+                format!("more classes than dimensions: {classes} orthogonal means need dim >= {classes}"),
                 "raise dim, or leave it out to use the number of classes",
             ));
         }
-        Ok(Self {
-            priors,
-            mean_norm,
-            noise_std,
-            dim,
-            seed,
-        })
+        Ok(Self { priors, mean_norm, noise_std, dim, seed })
     }
 
     /// The configuration that makes this mixture again.
@@ -212,16 +188,12 @@ impl Mixture {
     }
 
     /// The spectral components s_yx,c = μ p_c and s_xx,c = μ² p_c + σ² (the lemma after Condition 1), in class order.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "the settings' range keeps every product positive and finite"
-    )]
+    #[expect(clippy::missing_panics_doc, reason = "the settings' range keeps every product positive and finite")]
     pub fn components(&self) -> Components {
         let (mu, variance) = (self.mean_norm, self.noise_std * self.noise_std);
         let s_yx = self.priors.iter().map(|p| mu * p).collect();
         let s_xx = self.priors.iter().map(|p| mu * mu * p + variance).collect();
-        Components::new(s_yx, s_xx, self.dim)
-            .expect("a valid mixture has positive, finite components")
+        Components::new(s_yx, s_xx, self.dim).expect("a valid mixture has positive, finite components")
     }
 
     /// t* = a_m*, the time at which `SpecGD` saturates the minority component and up to which the theorems speak.
@@ -233,11 +205,7 @@ impl Mixture {
     /// component that starts at or above its limit.
     pub fn saturation_times(&self, network: &Network) -> Vec<f64> {
         let root = 1.0 / f64::from(network.exponent());
-        self.components()
-            .limits()
-            .iter()
-            .map(|limit| (limit.powf(root) - network.layer_start()).max(0.0))
-            .collect()
+        self.components().limits().iter().map(|limit| (limit.powf(root) - network.layer_start()).max(0.0)).collect()
     }
 
     /// ΔT = ((SNR + 1/p_m)/(SNR + 1/p_M))^{1/L} − 1, the relative spread of the saturation times of the majority and the
@@ -268,9 +236,7 @@ impl Mixture {
             violated.push(format!("k ≥ 3μ does not hold: k = {k}, μ = {mu}"));
         }
         if minority > bound {
-            violated.push(format!(
-                "p_m ≤ 1/(5·SNR + 6k) = {bound} does not hold: p_m = {minority}"
-            ));
+            violated.push(format!("p_m ≤ 1/(5·SNR + 6k) = {bound} does not hold: p_m = {minority}"));
         }
         violated
     }
@@ -281,19 +247,11 @@ mod tests {
     use super::*;
 
     fn config(priors: &[f64]) -> MixtureConfig {
-        MixtureConfig {
-            priors: priors.to_vec(),
-            mean_norm: 1.0,
-            noise_std: 1.0,
-            dim: None,
-            seed: 0,
-        }
+        MixtureConfig { priors: priors.to_vec(), mean_norm: 1.0, noise_std: 1.0, dim: None, seed: 0 }
     }
 
     fn message(config: MixtureConfig) -> String {
-        Mixture::new(config)
-            .expect_err("must be rejected")
-            .to_string()
+        Mixture::new(config).expect_err("must be rejected").to_string()
     }
 
     #[test]
@@ -302,18 +260,9 @@ mod tests {
         let one = message(config(&[1.0]));
         let negative = message(config(&[1.1, -0.1]));
         let sum = message(config(&[0.5, 0.4]));
-        let noise = message(MixtureConfig {
-            noise_std: 0.0,
-            ..config(&[0.5, 0.5])
-        });
-        let mean = message(MixtureConfig {
-            mean_norm: f64::NAN,
-            ..config(&[0.5, 0.5])
-        });
-        let dim = message(MixtureConfig {
-            dim: Some(1),
-            ..config(&[0.5, 0.5])
-        });
+        let noise = message(MixtureConfig { noise_std: 0.0, ..config(&[0.5, 0.5]) });
+        let mean = message(MixtureConfig { mean_norm: f64::NAN, ..config(&[0.5, 0.5]) });
+        let dim = message(MixtureConfig { dim: Some(1), ..config(&[0.5, 0.5]) });
         insta::assert_snapshot!([empty, one, negative, sum, noise, mean, dim].join("\n\n"));
     }
 
@@ -325,24 +274,9 @@ mod tests {
 
     #[test]
     fn extremes_keep_finite_components() {
-        for (mean_norm, noise_std, prior) in [
-            (1e100, 1e-100, 1e-100),
-            (1e-100, 1e100, 1e-12),
-            (1e6, 1e-6, 1e-12),
-        ] {
-            let mixture = Mixture::new(MixtureConfig {
-                mean_norm,
-                noise_std,
-                ..config(&[1.0 - prior, prior])
-            })
-            .expect("valid");
-            assert!(
-                mixture
-                    .components()
-                    .limits()
-                    .iter()
-                    .all(|a| a.is_finite() && *a > 0.0)
-            );
+        for (mean_norm, noise_std, prior) in [(1e100, 1e-100, 1e-100), (1e-100, 1e100, 1e-12), (1e6, 1e-6, 1e-12)] {
+            let mixture = Mixture::new(MixtureConfig { mean_norm, noise_std, ..config(&[1.0 - prior, prior]) }).expect("valid");
+            assert!(mixture.components().limits().iter().all(|a| a.is_finite() && *a > 0.0));
         }
     }
 
@@ -350,11 +284,7 @@ mod tests {
     fn conditions_are_checked_one_by_one() {
         let good = Mixture::new(config(&[0.5, 0.5 - 1.0 / 23.0, 1.0 / 23.0])).expect("valid");
         assert!(good.violated_conditions().is_empty());
-        let bad = Mixture::new(MixtureConfig {
-            mean_norm: 0.9,
-            ..config(&[0.6, 0.4])
-        })
-        .expect("valid");
+        let bad = Mixture::new(MixtureConfig { mean_norm: 0.9, ..config(&[0.6, 0.4]) }).expect("valid");
         assert_eq!(bad.violated_conditions().len(), 3);
     }
 }

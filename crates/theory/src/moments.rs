@@ -35,11 +35,7 @@ impl MatrixMoments {
     pub fn canonical(mixture: &Mixture) -> Result<Self> {
         check_dim(mixture.dim())?;
         let k = mixture.classes();
-        Ok(Self::from_bases(
-            mixture,
-            Mat::identity(k, k),
-            Mat::identity(mixture.dim(), k),
-        ))
+        Ok(Self::from_bases(mixture, Mat::identity(k, k), Mat::identity(mixture.dim(), k)))
     }
 
     /// The same spectral components with both bases drawn at random (Haar) from `seed`: labels and inputs rotated.
@@ -57,29 +53,11 @@ impl MatrixMoments {
         let (k, d) = (left.nrows(), right.nrows());
         let weighted = Mat::from_fn(k, k, |i, c| left[(i, c)] * (mu * priors[c]));
         let mut cross = Mat::zeros(k, d);
-        multiply(
-            cross.as_mut(),
-            Accum::Replace,
-            weighted.as_ref(),
-            right.transpose(),
-            1.0,
-        );
+        multiply(cross.as_mut(), Accum::Replace, weighted.as_ref(), right.transpose(), 1.0);
         let scaled = Mat::from_fn(d, k, |i, c| right[(i, c)] * (mu * mu * priors[c]));
         let mut second = Mat::from_fn(d, d, |i, j| if i == j { variance } else { 0.0 });
-        multiply(
-            second.as_mut(),
-            Accum::Add,
-            scaled.as_ref(),
-            right.transpose(),
-            1.0,
-        );
-        Self {
-            components: mixture.components(),
-            cross,
-            second,
-            left,
-            right,
-        }
+        multiply(second.as_mut(), Accum::Add, scaled.as_ref(), right.transpose(), 1.0);
+        Self { components: mixture.components(), cross, second, left, right }
     }
 
     /// The components (s_yx,c, s_xx,c).
@@ -111,21 +89,9 @@ impl MatrixMoments {
     pub(crate) fn to_components(&self, weights: MatRef<'_, f64>) -> Mat<f64> {
         let k = self.left.nrows();
         let mut projected = Mat::zeros(k, k);
-        multiply(
-            projected.as_mut(),
-            Accum::Replace,
-            weights,
-            self.right.as_ref(),
-            1.0,
-        );
+        multiply(projected.as_mut(), Accum::Replace, weights, self.right.as_ref(), 1.0);
         let mut aligned = Mat::zeros(k, k);
-        multiply(
-            aligned.as_mut(),
-            Accum::Replace,
-            self.left.transpose(),
-            projected.as_ref(),
-            1.0,
-        );
+        multiply(aligned.as_mut(), Accum::Replace, self.left.transpose(), projected.as_ref(), 1.0);
         aligned
     }
 
@@ -141,21 +107,9 @@ impl MatrixMoments {
             }
         }
         let mut projected = Mat::zeros(k, k);
-        multiply(
-            projected.as_mut(),
-            Accum::Replace,
-            weights,
-            self.right.as_ref(),
-            1.0,
-        );
+        multiply(projected.as_mut(), Accum::Replace, weights, self.right.as_ref(), 1.0);
         let mut rest = weights.to_owned();
-        multiply(
-            rest.as_mut(),
-            Accum::Add,
-            projected.as_ref(),
-            self.right.transpose(),
-            -1.0,
-        );
+        multiply(rest.as_mut(), Accum::Add, projected.as_ref(), self.right.transpose(), -1.0);
         for column in rest.col_iter() {
             for value in column.iter() {
                 largest = largest.max(value.abs());

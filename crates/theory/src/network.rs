@@ -16,10 +16,7 @@ pub struct Network {
 
 impl Network {
     /// The linear model from W(0) = 0.
-    pub const LINEAR: Self = Self {
-        depth: 1,
-        delta: None,
-    };
+    pub const LINEAR: Self = Self { depth: 1, delta: None };
 
     /// L layers with initial values e^{−δ}, or the limit δ → ∞ if `delta` is `None`. L from 1 to 32, δ from 0 to 100.
     pub fn new(depth: usize, delta: Option<f64>) -> Result<Self> {

@@ -19,10 +19,7 @@ impl GaussLegendre {
                 let (mut previous, mut value) = (1.0, x);
                 for degree in 2..=n {
                     let degree = degree as f64;
-                    (previous, value) = (
-                        value,
-                        ((2.0 * degree - 1.0) * x * value - (degree - 1.0) * previous) / degree,
-                    );
+                    (previous, value) = (value, ((2.0 * degree - 1.0) * x * value - (degree - 1.0) * previous) / degree);
                 }
                 slope = size * (x * value - previous) / (x * x - 1.0);
                 x -= value / slope;
@@ -35,11 +32,7 @@ impl GaussLegendre {
 
     /// ∫ f over \[start, start + width\].
     pub(crate) fn integrate(&self, start: f64, width: f64, f: impl Fn(f64) -> f64) -> f64 {
-        width
-            * self
-                .pairs()
-                .map(|(node, weight)| weight * f(start + width * node))
-                .sum::<f64>()
+        width * self.pairs().map(|(node, weight)| weight * f(start + width * node)).sum::<f64>()
     }
 
     /// The pairs (node, weight).
@@ -58,10 +51,7 @@ mod tests {
             let rule = GaussLegendre::new(n);
             let degree = i32::try_from(2 * n - 1).expect("small");
             let integral = rule.integrate(0.0, 1.0, |x| x.powi(degree));
-            assert!(
-                (integral - 1.0 / f64::from(degree + 1)).abs() < 1e-15,
-                "n = {n}: {integral}"
-            );
+            assert!((integral - 1.0 / f64::from(degree + 1)).abs() < 1e-15, "n = {n}: {integral}");
         }
         let rule = GaussLegendre::new(10);
         let integral = rule.integrate(1.0, 2.0, |x| (-x).exp());

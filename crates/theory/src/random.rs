@@ -60,10 +60,7 @@ mod tests {
         let again = orthonormal(7, 4, &mut stream(3, Purpose::Means, 0));
         assert_eq!(v, again);
         assert_ne!(v, orthonormal(7, 4, &mut stream(3, Purpose::Means, 1)));
-        assert_ne!(
-            v,
-            orthonormal(7, 4, &mut stream(3, Purpose::OutputBasis, 0))
-        );
+        assert_ne!(v, orthonormal(7, 4, &mut stream(3, Purpose::OutputBasis, 0)));
         assert_ne!(v, orthonormal(7, 4, &mut stream(4, Purpose::Means, 0)));
     }
 
@@ -78,10 +75,7 @@ mod tests {
             first += entry / f64::from(4000);
             second += entry * entry / f64::from(4000);
         }
-        assert!(
-            first.abs() < 4.0 * (1.0 / (3.0 * f64::from(4000))).sqrt(),
-            "mean {first}"
-        );
+        assert!(first.abs() < 4.0 * (1.0 / (3.0 * f64::from(4000))).sqrt(), "mean {first}");
         assert!((second - 1.0 / 3.0).abs() < 0.03, "second moment {second}");
     }
 }

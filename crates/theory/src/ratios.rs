@@ -43,24 +43,13 @@ pub(crate) struct Smallest {
 
 impl Smallest {
     fn none() -> Self {
-        Self {
-            ratios: Ratios {
-                minority: f64::INFINITY,
-                balanced: f64::INFINITY,
-            },
-            minority_at: f64::NAN,
-            balanced_at: f64::NAN,
-        }
+        Self { ratios: Ratios { minority: f64::INFINITY, balanced: f64::INFINITY }, minority_at: f64::NAN, balanced_at: f64::NAN }
     }
 
     /// A ratio that is not a number counts as −∞: it must fail a check, never pass unseen.
     fn take(&mut self, ratios: Ratios, at: f64) {
         let guard = |ratio: f64| {
-            if ratio.is_nan() {
-                f64::NEG_INFINITY
-            } else {
-                ratio
-            }
+            if ratio.is_nan() { f64::NEG_INFINITY } else { ratio }
         };
         if guard(ratios.minority) < self.ratios.minority {
             self.ratios.minority = guard(ratios.minority);
@@ -109,8 +98,7 @@ impl TheoremSet {
     fn ratios(&self, t: f64, x: impl Iterator<Item = f64> + Clone) -> Ratios {
         let k = self.priors.len() as f64;
         let class = |x: f64| (1.0 - x) * (1.0 - 0.5 * self.mean_norm * t * (1.0 + x));
-        let noise =
-            0.5 * self.variance * t / self.mean_norm * (x.clone().map(|x| x * x).sum::<f64>() - k);
+        let noise = 0.5 * self.variance * t / self.mean_norm * (x.clone().map(|x| x * x).sum::<f64>() - k);
         let minority = class(x.clone().next().unwrap_or(0.0)) + noise;
         let balanced = x.map(class).sum::<f64>() / k + noise;
         Ratios { minority, balanced }
@@ -118,11 +106,7 @@ impl TheoremSet {
 
     /// Theorem 1 at one time: x_c = s_yx,c (1 − e^{−s_xx,c t})/(s_xx,c t).
     pub(crate) fn gradient_flow(&self, t: f64) -> Ratios {
-        let x: Vec<f64> = self
-            .priors
-            .iter()
-            .map(|&p| self.mean_norm * p * phi(self.rate(p) * t))
-            .collect();
+        let x: Vec<f64> = self.priors.iter().map(|&p| self.mean_norm * p * phi(self.rate(p) * t)).collect();
         self.ratios(t, x.iter().copied())
     }
 
@@ -157,13 +141,7 @@ impl TheoremSet {
             walk.step(length);
             smallest.take(walk.ratios(walk.tau), walk.time / horizon);
         }
-        smallest.take(
-            Ratios {
-                minority: f64::NAN,
-                balanced: f64::NAN,
-            },
-            f64::NAN,
-        );
+        smallest.take(Ratios { minority: f64::NAN, balanced: f64::NAN }, f64::NAN);
         smallest
     }
 }
@@ -194,34 +172,15 @@ impl<'a> Walk<'a> {
             .pairs()
             .map(|(node, _)| node)
             .chain([1.0])
-            .map(|node| {
-                rates
-                    .iter()
-                    .map(|rate| (-rate * width * node).exp())
-                    .collect()
-            })
+            .map(|node| rates.iter().map(|rate| (-rate * width * node).exp()).collect())
             .collect();
-        Self {
-            set,
-            rates,
-            residuals,
-            decays,
-            width,
-            tau: 0.0,
-            time: 0.0,
-            start_speed,
-        }
+        Self { set, rates, residuals, decays, width, tau: 0.0, time: 0.0, start_speed }
     }
 
     /// ∫ ‖∇‖ over the next panel.
     fn panel(&self) -> f64 {
         let speeds = RULE.pairs().zip(&self.decays).map(|((_, weight), decay)| {
-            let squared: f64 = self
-                .residuals
-                .iter()
-                .zip(decay)
-                .map(|(r, d)| (r * d) * (r * d))
-                .sum();
+            let squared: f64 = self.residuals.iter().zip(decay).map(|(r, d)| (r * d) * (r * d)).sum();
             weight * squared.sqrt()
         });
         self.width * speeds.sum::<f64>()
@@ -238,12 +197,7 @@ impl<'a> Walk<'a> {
     /// Moves τ by the x with ∫_τ^{τ+x} ‖∇‖ = `wanted`, within one panel.
     fn finish(&mut self, wanted: f64) {
         let speed = |x: f64| {
-            let squared: f64 = self
-                .residuals
-                .iter()
-                .zip(&self.rates)
-                .map(|(r, s)| (r * (-s * x).exp()).powi(2))
-                .sum();
+            let squared: f64 = self.residuals.iter().zip(&self.rates).map(|(r, s)| (r * (-s * x).exp()).powi(2)).sum();
             squared.sqrt()
         };
         let mut x = (wanted / speed(0.0)).min(self.width);
@@ -256,18 +210,9 @@ impl<'a> Walk<'a> {
 
     /// x_c = α_c/t = s_yx,c φ(s_xx,c τ) τ/t, and s_yx,c/‖s_yx‖ in the limit t → 0.
     fn ratios(&self, tau: f64) -> Ratios {
-        let scale = if tau == 0.0 {
-            1.0 / self.start_speed
-        } else {
-            tau / self.time
-        };
-        let x: Vec<f64> = self
-            .set
-            .priors
-            .iter()
-            .zip(&self.rates)
-            .map(|(p, rate)| self.set.mean_norm * p * scale * phi(rate * tau))
-            .collect();
+        let scale = if tau == 0.0 { 1.0 / self.start_speed } else { tau / self.time };
+        let x: Vec<f64> =
+            self.set.priors.iter().zip(&self.rates).map(|(p, rate)| self.set.mean_norm * p * scale * phi(rate * tau)).collect();
         self.set.ratios(self.time, x.iter().copied())
     }
 }
@@ -281,23 +226,13 @@ mod tests {
 
     fn sets() -> Vec<TheoremSet> {
         let mut sets = Vec::new();
-        for (k, mean_norm, snr, share) in [
-            (3, 1.0, 1.0, 1.0),
-            (4, 1.2, 1e3, 1.0),
-            (12, 4.0, 1e-3, 0.1),
-            (60, 20.0, 1e5, 1.0),
-            (5, 1.0, 10.0, 1e-9),
-        ] {
-            let mut set = TheoremSet {
-                mean_norm,
-                variance: mean_norm * mean_norm / snr,
-                priors: vec![0.0; k],
-            };
+        for (k, mean_norm, snr, share) in
+            [(3, 1.0, 1.0, 1.0), (4, 1.2, 1e3, 1.0), (12, 4.0, 1e-3, 0.1), (60, 20.0, 1e5, 1.0), (5, 1.0, 10.0, 1e-9)]
+        {
+            let mut set = TheoremSet { mean_norm, variance: mean_norm * mean_norm / snr, priors: vec![0.0; k] };
             let minority = share * set.largest_minority();
             let rest = (1.0 - minority) / (k - 1) as f64;
-            set.priors = std::iter::once(minority)
-                .chain((1..k).map(|_| rest))
-                .collect();
+            set.priors = std::iter::once(minority).chain((1..k).map(|_| rest)).collect();
             assert!(set.satisfies_conditions());
             sets.push(set);
         }
@@ -309,22 +244,14 @@ mod tests {
         let s_yx: Vec<f64> = set.priors.iter().map(|p| set.mean_norm * p).collect();
         let s_xx: Vec<f64> = set.priors.iter().map(|&p| set.rate(p)).collect();
         let c = Components::new(s_yx, s_xx, set.priors.len()).expect("valid");
-        let path = |rule: Rule| {
-            rule.closed_form(&c, &Network::LINEAR, &[t])
-                .expect("closed form")
-                .remove(0)
-        };
+        let path = |rule: Rule| rule.closed_form(&c, &Network::LINEAR, &[t]).expect("closed form").remove(0);
         let loss = |alpha: &[f64], class: usize| {
-            0.5 * ((1.0 - set.mean_norm * alpha[class]).powi(2)
-                + set.variance * alpha.iter().map(|a| a * a).sum::<f64>())
+            0.5 * ((1.0 - set.mean_norm * alpha[class]).powi(2) + set.variance * alpha.iter().map(|a| a * a).sum::<f64>())
         };
         let (slow, spec) = (path(rule), path(Rule::SpecGd));
         let gap = |class| (loss(&slow, class) - loss(&spec, class)) / (set.mean_norm * t);
         let k = set.priors.len();
-        Ratios {
-            minority: gap(0),
-            balanced: (0..k).map(gap).sum::<f64>() / k as f64,
-        }
+        Ratios { minority: gap(0), balanced: (0..k).map(gap).sum::<f64>() / k as f64 }
     }
 
     #[test]
@@ -383,13 +310,7 @@ mod tests {
     #[test]
     fn a_ratio_that_is_no_number_counts_as_a_failure() {
         let mut smallest = Smallest::none();
-        smallest.take(
-            Ratios {
-                minority: f64::NAN,
-                balanced: 1.0,
-            },
-            0.5,
-        );
+        smallest.take(Ratios { minority: f64::NAN, balanced: 1.0 }, 0.5);
         assert!(smallest.ratios.minority.is_infinite() && smallest.ratios.minority < 0.0);
     }
 }

@@ -75,19 +75,10 @@ impl<'a> Simulation<'a> {
     /// A simulation at step 0. `seed` draws the bases between the layers (unused for L = 1). Fails for a bad step size, a bad
     /// parameter of the rule, or L ≥ 2 in the limit δ → ∞: the gradient at exactly zero is zero, so there is nothing to
     /// decompose.
-    pub fn new(
-        moments: &'a MatrixMoments,
-        network: &Network,
-        rule: Rule,
-        eta: f64,
-        seed: u64,
-    ) -> Result<Self> {
+    pub fn new(moments: &'a MatrixMoments, network: &Network, rule: Rule, eta: f64, seed: u64) -> Result<Self> {
         check_eta(eta)?;
         rule.check()?;
-        network.require_delta(
-            rule.name(),
-            "cannot be simulated with matrices from exactly zero",
-        )?;
+        network.require_delta(rule.name(), "cannot be simulated with matrices from exactly zero")?;
         let (left, right) = (moments.left(), moments.right());
         let (k, d) = (left.nrows(), right.nrows());
         let start = network.layer_start();
@@ -100,25 +91,11 @@ impl<'a> Simulation<'a> {
                 orthonormal(k, k, &mut stream(seed, Purpose::HiddenBases, index))
             };
             let mut weights = Mat::zeros(k, if index == 1 { d } else { k });
-            multiply(
-                weights.as_mut(),
-                Accum::Replace,
-                outer.as_ref(),
-                inner.transpose(),
-                start,
-            );
+            multiply(weights.as_mut(), Accum::Replace, outer.as_ref(), inner.transpose(), start);
             layers.push(Layer::new(weights));
             inner = outer;
         }
-        let mut simulation = Self {
-            moments,
-            rule,
-            eta,
-            step: 0,
-            layers,
-            weights: Mat::zeros(k, d),
-            residual: Mat::zeros(k, d),
-        };
+        let mut simulation = Self { moments, rule, eta, step: 0, layers, weights: Mat::zeros(k, d), residual: Mat::zeros(k, d) };
         simulation.multiply_layers();
         Ok(simulation)
     }
@@ -152,32 +129,16 @@ impl<'a> Simulation<'a> {
                 *value = -*value;
             }
         }
-        multiply(
-            self.residual.as_mut(),
-            Accum::Add,
-            self.weights.as_ref(),
-            self.moments.sigma_xx(),
-            1.0,
-        );
-        let floor = self
-            .moments
-            .components()
-            .residual_floor(frobenius(self.weights.as_ref()));
+        multiply(self.residual.as_mut(), Accum::Add, self.weights.as_ref(), self.moments.sigma_xx(), 1.0);
+        let floor = self.moments.components().residual_floor(frobenius(self.weights.as_ref()));
         if !self.residual.is_all_finite() || !floor.is_finite() {
             return Err(self.diverged(self.step));
         }
         self.layer_gradients();
         let depth = self.layers.len();
-        let norms: Vec<f64> = self
-            .layers
-            .iter()
-            .map(|layer| frobenius(layer.weights.as_ref()))
-            .collect();
+        let norms: Vec<f64> = self.layers.iter().map(|layer| frobenius(layer.weights.as_ref())).collect();
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let others: f64 = (0..depth)
-                .filter(|&other| other != index)
-                .map(|other| norms[other])
-                .product();
+            let others: f64 = (0..depth).filter(|&other| other != index).map(|other| norms[other]).product();
             self.rule.matrix_direction(
                 &layer.gradient,
                 floor * others,
@@ -190,44 +151,25 @@ impl<'a> Simulation<'a> {
             for j in 0..layer.weights.ncols() {
                 for i in 0..layer.weights.nrows() {
                     let increment = -self.eta * layer.direction[(i, j)];
-                    add_compensated(
-                        &mut layer.weights[(i, j)],
-                        &mut layer.carry[(i, j)],
-                        increment,
-                    );
+                    add_compensated(&mut layer.weights[(i, j)], &mut layer.carry[(i, j)], increment);
                 }
             }
         }
         self.step += 1;
         self.multiply_layers();
-        if self.weights.is_all_finite() {
-            Ok(())
-        } else {
-            Err(self.diverged(self.step))
-        }
+        if self.weights.is_all_finite() { Ok(()) } else { Err(self.diverged(self.step)) }
     }
 
     fn diverged(&self, step: usize) -> Error {
         let stable = 2.0 / self.moments.components().largest_second();
-        Error::Diverged {
-            rule: self.rule.name(),
-            eta: self.eta,
-            step,
-            stable,
-        }
+        Error::Diverged { rule: self.rule.name(), eta: self.eta, step, stable }
     }
 
     fn multiply_layers(&mut self) {
         let mut product = self.layers[0].weights.clone();
         for layer in &self.layers[1..] {
             let mut next = Mat::zeros(layer.weights.nrows(), product.ncols());
-            multiply(
-                next.as_mut(),
-                Accum::Replace,
-                layer.weights.as_ref(),
-                product.as_ref(),
-                1.0,
-            );
+            multiply(next.as_mut(), Accum::Replace, layer.weights.as_ref(), product.as_ref(), 1.0);
             product = next;
         }
         self.weights = product;
@@ -248,13 +190,7 @@ impl<'a> Simulation<'a> {
             if index > 0 {
                 let weights = &self.layers[index].weights;
                 let mut next = Mat::zeros(weights.ncols(), pulled.ncols());
-                multiply(
-                    next.as_mut(),
-                    Accum::Replace,
-                    weights.transpose(),
-                    pulled.as_ref(),
-                    1.0,
-                );
+                multiply(next.as_mut(), Accum::Replace, weights.transpose(), pulled.as_ref(), 1.0);
                 pulled = next;
             }
         }
@@ -262,26 +198,16 @@ impl<'a> Simulation<'a> {
         for (index, pulled) in after.into_iter().rev().enumerate() {
             match &before {
                 None => self.layers[index].gradient.copy_from(&pulled),
-                Some(before) => multiply(
-                    self.layers[index].gradient.as_mut(),
-                    Accum::Replace,
-                    pulled.as_ref(),
-                    before.transpose(),
-                    1.0,
-                ),
+                Some(before) => {
+                    multiply(self.layers[index].gradient.as_mut(), Accum::Replace, pulled.as_ref(), before.transpose(), 1.0)
+                }
             }
             let weights = &self.layers[index].weights;
             before = Some(match before {
                 None => weights.clone(),
                 Some(before) => {
                     let mut next = Mat::zeros(weights.nrows(), before.ncols());
-                    multiply(
-                        next.as_mut(),
-                        Accum::Replace,
-                        weights.as_ref(),
-                        before.as_ref(),
-                        1.0,
-                    );
+                    multiply(next.as_mut(), Accum::Replace, weights.as_ref(), before.as_ref(), 1.0);
                     next
                 }
             });

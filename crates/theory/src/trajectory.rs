@@ -80,63 +80,28 @@ pub struct TrajectoryRow {
 pub fn trajectory(mixture: &Mixture, config: &TrajectoryConfig) -> Result<Vec<TrajectoryRow>> {
     config.rule.check()?;
     check_times(&config.times)?;
-    let row = |t: f64, alpha: Vec<f64>, off_diagonal| TrajectoryRow {
-        t,
-        alpha,
-        off_diagonal,
-    };
+    let row = |t: f64, alpha: Vec<f64>, off_diagonal| TrajectoryRow { t, alpha, off_diagonal };
     match config.source {
         Source::ClosedForm => {
-            let rows =
-                config
-                    .rule
-                    .closed_form(&mixture.components(), &config.network, &config.times)?;
-            Ok(config
-                .times
-                .iter()
-                .zip(rows)
-                .map(|(&t, alpha)| row(t, alpha, None))
-                .collect())
+            let rows = config.rule.closed_form(&mixture.components(), &config.network, &config.times)?;
+            Ok(config.times.iter().zip(rows).map(|(&t, alpha)| row(t, alpha, None)).collect())
         }
         Source::Simulation { eta } => {
             check_eta(eta)?;
-            let steps = config
-                .times
-                .iter()
-                .map(|&t| steps_at(t, eta))
-                .collect::<Result<Vec<_>>>()?;
+            let steps = config.times.iter().map(|&t| steps_at(t, eta)).collect::<Result<Vec<_>>>()?;
             let from_limit = config.network.depth() > 1 && config.network.delta().is_none();
             if from_limit {
                 if config.rule == Rule::SignGd {
-                    config.network.require_delta(
-                        "signgd",
-                        "cannot be simulated with matrices from exactly zero",
-                    )?;
+                    config.network.require_delta("signgd", "cannot be simulated with matrices from exactly zero")?;
                 }
-                let rows = discrete(
-                    &mixture.components(),
-                    &config.network,
-                    config.rule,
-                    eta,
-                    &steps,
-                )?;
-                return Ok(config
-                    .times
-                    .iter()
-                    .zip(rows)
-                    .map(|(&t, alpha)| row(t, alpha, None))
-                    .collect());
+                let rows = discrete(&mixture.components(), &config.network, config.rule, eta, &steps)?;
+                return Ok(config.times.iter().zip(rows).map(|(&t, alpha)| row(t, alpha, None)).collect());
             }
             let moments = mixture.matrix_moments()?;
-            let mut simulation =
-                Simulation::new(&moments, &config.network, config.rule, eta, mixture.seed())?;
+            let mut simulation = Simulation::new(&moments, &config.network, config.rule, eta, mixture.seed())?;
             let mut order: Vec<usize> = (0..steps.len()).collect();
             order.sort_by_key(|&index| steps[index]);
-            let mut rows: Vec<TrajectoryRow> = config
-                .times
-                .iter()
-                .map(|&t| row(t, Vec::new(), None))
-                .collect();
+            let mut rows: Vec<TrajectoryRow> = config.times.iter().map(|&t| row(t, Vec::new(), None)).collect();
             for index in order {
                 while simulation.step() < steps[index] {
                     simulation.advance()?;
@@ -152,12 +117,9 @@ pub fn trajectory(mixture: &Mixture, config: &TrajectoryConfig) -> Result<Vec<Tr
 pub(crate) fn check_times(times: &[f64]) -> Result<()> {
     match times.iter().find(|t| !(t.is_finite() && **t >= 0.0)) {
         None => Ok(()),
-        Some(time) => Err(Error::setting(
-            "times",
-            time,
-            "every time must be non-negative and finite",
-            "list times such as 0,0.1,0.2",
-        )),
+        Some(time) => {
+            Err(Error::setting("times", time, "every time must be non-negative and finite", "list times such as 0,0.1,0.2"))
+        }
     }
 }
 
@@ -173,17 +135,8 @@ fn steps_at(time: f64, eta: f64) -> Result<usize> {
     }
     let nearest = ratio.round();
     if (ratio - nearest).abs() > GRID_TOLERANCE * nearest.max(1.0) {
-        return Err(Error::OffGrid {
-            time,
-            eta,
-            below: ratio.floor() * eta,
-            above: ratio.ceil() * eta,
-        });
+        return Err(Error::OffGrid { time, eta, below: ratio.floor() * eta, above: ratio.ceil() * eta });
     }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a whole number from 0 to 1e7"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number from 0 to 1e7")]
     Ok(nearest as usize)
 }

@@ -2,33 +2,21 @@
 
 use faer::Mat;
 use isorate_theory::{
-    Components, MatrixMoments, Mixture, MixtureConfig, Network, Rule, Simulation, Source,
-    TrajectoryConfig, discrete, losses, matrix_losses, polar_factor, trajectory,
+    Components, MatrixMoments, Mixture, MixtureConfig, Network, Rule, Simulation, Source, TrajectoryConfig, discrete, losses,
+    matrix_losses, polar_factor, trajectory,
 };
 use proptest::prelude::*;
 
 /// Mixtures of two to five classes with priors above 2%.
 fn mixtures() -> impl Strategy<Value = Mixture> {
-    (
-        prop::collection::vec(0.05..1.0_f64, 2..=5),
-        0.5..3.0_f64,
-        0.3..2.0_f64,
-        0_usize..4,
-        any::<u64>(),
-    )
-        .prop_map(|(weights, mean_norm, noise_std, extra, seed)| {
+    (prop::collection::vec(0.05..1.0_f64, 2..=5), 0.5..3.0_f64, 0.3..2.0_f64, 0_usize..4, any::<u64>()).prop_map(
+        |(weights, mean_norm, noise_std, extra, seed)| {
             let sum: f64 = weights.iter().sum();
             let priors: Vec<f64> = weights.iter().map(|weight| weight / sum).collect();
             let dim = Some(priors.len() + extra);
-            Mixture::new(MixtureConfig {
-                priors,
-                mean_norm,
-                noise_std,
-                dim,
-                seed,
-            })
-            .expect("valid")
-        })
+            Mixture::new(MixtureConfig { priors, mean_norm, noise_std, dim, seed }).expect("valid")
+        },
+    )
 }
 
 fn rules() -> impl Strategy<Value = Rule> {
@@ -42,25 +30,12 @@ fn rules() -> impl Strategy<Value = Rule> {
 }
 
 fn largest_limit(mixture: &Mixture) -> f64 {
-    mixture
-        .components()
-        .limits()
-        .into_iter()
-        .fold(0.0, f64::max)
+    mixture.components().limits().into_iter().fold(0.0, f64::max)
 }
 
 fn closed_form(mixture: &Mixture, rule: Rule, times: Vec<f64>) -> Vec<Vec<f64>> {
-    let config = TrajectoryConfig {
-        rule,
-        times,
-        network: Network::LINEAR,
-        source: Source::ClosedForm,
-    };
-    trajectory(mixture, &config)
-        .expect("a closed form")
-        .into_iter()
-        .map(|row| row.alpha)
-        .collect()
+    let config = TrajectoryConfig { rule, times, network: Network::LINEAR, source: Source::ClosedForm };
+    trajectory(mixture, &config).expect("a closed form").into_iter().map(|row| row.alpha).collect()
 }
 
 proptest! {

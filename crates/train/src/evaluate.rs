@@ -77,7 +77,8 @@ impl EvaluationSet {
             by_class[label].add(correct);
             loss += cross_entropy(row, label);
         }
-        let record = |metric: &str, group: &str, value: f64| base.clone().split(self.split).metric(metric).group(group).value(value);
+        let record =
+            |metric: &str, group: &str, value: f64| base.clone().split(self.split).metric(metric).group(group).value(value);
         let mut records = vec![record("loss", "all", loss / self.labels.len() as f64)];
         let mut accuracy = |group: &str, tally: &Tally| {
             records.extend(tally.accuracy().map(|value| record("accuracy", group, value)));
@@ -129,8 +130,7 @@ mod tests {
         mlp.layers()[0].weight().set(&Tensor::eye(3, candle_core::DType::F32, &Device::Cpu).unwrap()).unwrap();
         let rows = [[2.0, 1.0, 0.0], [0.0, 3.0, 1.0], [0.0, 1.0, 0.5], [5.0, 0.0, 1.0]];
         let pixels: Vec<f32> = rows.concat();
-        let set =
-            EvaluationSet::new("test", &pixels, &[0, 1, 2, 0], vec![true, false, false, true], 3, &Device::Cpu).unwrap();
+        let set = EvaluationSet::new("test", &pixels, &[0, 1, 2, 0], vec![true, false, false, true], 3, &Device::Cpu).unwrap();
         let records = set.measure(&mlp, &Record::at_step(7).epoch(0.5).of("muon")).unwrap();
         let value = |metric: &str, group: &str| {
             records.iter().find(|r| r.metric == metric && r.group == group).map(|r| (r.value * 1e6).round() / 1e6)

@@ -24,8 +24,8 @@ impl MomentsRun {
         json!({ "kind": "moments", "data": self.data.spec() })
     }
 
-    /// Under the optimizer key `data`, on the split `train`: `s_yx` (singular values of Σ_yx, centred: the network has
-    /// biases) and `s_xx` (diagonal of Vᵀ Σ_xx V) by component; `eigenvalue` (the largest of Σ_xx); `condition1_residual`.
+    /// Under the optimizer key `data`, on the split `train`: `s_yx` (singular values of Σ_yx = E[y xᵀ], as in the
+    /// paper) and `s_xx` (diagonal of Vᵀ Σ_xx V) by component; `eigenvalue` (the largest of Σ_xx); `condition1_residual`.
     ///
     /// On the split `test`, where digit and colour are independent: `digit_share` and `colour_share` by component, the parts
     /// of the variance along v_c that the digit and the colour explain.
@@ -33,7 +33,7 @@ impl MomentsRun {
         let sets = self.data.build()?;
         let (train, test) = (&sets.train, &sets.test);
         let features = LabelledFeatures::new(train.pixels(), train.dim(), train.labels(), train.classes())?;
-        let moments = Moments::new(&features, Centering::Centered)?;
+        let moments = Moments::new(&features, Centering::Raw)?;
         let base = Record::at_step(0).of("data").split("train");
         let by_component = |metric: &'static str, values: &[f64]| {
             let record = |(c, value): (usize, &f64)| base.clone().metric(metric).group(&c.to_string()).value(*value);

@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 
 pub use self::mixture::{Checks, LossGaps, Trajectories};
 pub(crate) use self::mixture::{ChecksRun, LossGapsRun, TrajectoriesRun};
-pub use self::training::{Activation, OptimizerSpec, Training, TrainingScale};
 pub(crate) use self::training::MlpSpec;
+pub use self::training::{Activation, OptimizerSpec, Training, TrainingScale};
 use crate::Error;
 
 /// How much is computed.

@@ -138,7 +138,8 @@ fn loss_gaps(run: &LossGapsRun) -> Result<Vec<Record>, Error> {
         Record::at_step((t / eta).round() as u64).time(t).of(rule).split(split).group(group)
     };
     for row in gap_curves(&mixture, &dense)? {
-        let record = |rule: &str, metric: &str, value: f64| base(rule, row.t, "closed-form", "linear").metric(metric).value(value);
+        let record =
+            |rule: &str, metric: &str, value: f64| base(rule, row.t, "closed-form", "linear").metric(metric).value(value);
         records.push(record("gd", "minority_gap", row.gf_minority_gap()));
         records.push(record("gd", "balanced_gap", row.gf_balanced_gap()));
         records.extend(row.ngf_minority_gap().map(|gap| record("ngd", "minority_gap", gap)));

@@ -118,8 +118,7 @@ pub fn choose(training: &Training, runs: &[Run]) -> Tuned {
                 best = i;
             }
         }
-        let choice =
-            Choice { step_size: optimizer.step_sizes[best], step_sizes: optimizer.step_sizes.clone(), validation };
+        let choice = Choice { step_size: optimizer.step_sizes[best], step_sizes: optimizer.step_sizes.clone(), validation };
         (optimizer.key.clone(), choice)
     });
     Tuned { choices: choices.collect() }

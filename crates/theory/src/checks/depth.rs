@@ -24,18 +24,10 @@ pub(super) fn checks(config: &VerifyConfig) -> Result<Vec<Check>> {
         |_, mixtures| spread(mixtures),
         |_, mixtures| shrinks(mixtures),
     ];
-    jobs.into_par_iter()
-        .map(|job| job(config, &mixtures))
-        .collect()
+    jobs.into_par_iter().map(|job| job(config, &mixtures)).collect()
 }
 
-fn simulate(
-    mixture: &Mixture,
-    network: &Network,
-    rule: Rule,
-    eta: f64,
-    steps: &[usize],
-) -> Result<Vec<Vec<f64>>> {
+fn simulate(mixture: &Mixture, network: &Network, rule: Rule, eta: f64, steps: &[usize]) -> Result<Vec<Vec<f64>>> {
     let matrices = mixture.matrix_moments()?;
     let mut simulation = Simulation::new(&matrices, network, rule, eta, mixture.seed())?;
     steps
@@ -65,10 +57,7 @@ fn gd_order(mixtures: &[Mixture], id: &'static str, depths: &[usize]) -> Result<
                 .map(|each| {
                     let steps: Vec<usize> = (1..=TIMES).map(|i| each * i).collect();
                     let eta = end / (TIMES * each) as f64;
-                    Ok(largest_difference(
-                        &exact,
-                        &simulate(mixture, &network, Rule::Gd, eta, &steps)?,
-                    ))
+                    Ok(largest_difference(&exact, &simulate(mixture, &network, Rule::Gd, eta, &steps)?))
                 })
                 .collect::<Result<Vec<f64>>>()?;
             least = least.min((errors[0] / errors[1]).log2());
@@ -90,18 +79,12 @@ fn numeric(mixtures: &[Mixture]) -> Result<Check> {
             for (yx, xx) in c.pairs() {
                 let times: Vec<f64> = (0..=20).map(|i| f64::from(i) * 0.5 / yx).collect();
                 let solved = gd::deep(yx, xx, &network, &times);
-                let exact: Vec<f64> = times
-                    .iter()
-                    .map(|&t| gd::bilinear(yx, xx, network.start(), t))
-                    .collect();
+                let exact: Vec<f64> = times.iter().map(|&t| gd::bilinear(yx, xx, network.start(), t)).collect();
                 worst = worst.max(largest_difference(&[solved], &[exact]));
             }
         }
     }
-    let quantity = format!(
-        "largest difference of α at 21 times, δ = 0, 1, 5, {} mixtures",
-        mixtures.len()
-    );
+    let quantity = format!("largest difference of α at 21 times, δ = 0, 1, 5, {} mixtures", mixtures.len());
     Ok(Check::at_most("depth-gd-numeric", worst, 1e-10, quantity))
 }
 
@@ -115,22 +98,11 @@ fn specgd(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
             let steps: Vec<usize> = (0..=100).collect();
             let walked: Vec<f64> = steps.iter().map(|&n| n as f64 * eta).collect();
             let exact = Rule::SpecGd.closed_form(&mixture.components(), &network, &walked)?;
-            worst = worst.max(largest_difference(
-                &exact,
-                &simulate(mixture, &network, Rule::SpecGd, eta, &steps)?,
-            ));
+            worst = worst.max(largest_difference(&exact, &simulate(mixture, &network, Rule::SpecGd, eta, &steps)?));
         }
     }
-    let quantity = format!(
-        "largest difference of α over the 100 steps before it, L = 2, 3, 4, {} mixtures",
-        mixtures.len()
-    );
-    Ok(Check::at_most(
-        "depth-specgd",
-        worst,
-        config.tolerance,
-        quantity,
-    ))
+    let quantity = format!("largest difference of α over the 100 steps before it, L = 2, 3, 4, {} mixtures", mixtures.len());
+    Ok(Check::at_most("depth-specgd", worst, config.tolerance, quantity))
 }
 
 fn saturation(mixtures: &[Mixture]) -> Result<Check> {
@@ -145,18 +117,13 @@ fn saturation(mixtures: &[Mixture]) -> Result<Check> {
             let path = simulate(mixture, &network, Rule::SpecGd, eta, &steps)?;
             for (class, (time, limit)) in times.iter().zip(c.limits()).enumerate() {
                 // The 1e-9 is for the class that hits its limit at step 150 to rounding.
-                let reached = path
-                    .iter()
-                    .position(|row| row[class] >= limit * (1.0 - 1e-9));
+                let reached = path.iter().position(|row| row[class] >= limit * (1.0 - 1e-9));
                 let measured = reached.map_or(f64::INFINITY, |step| step as f64 * eta);
                 worst = worst.max((measured - time).abs() / eta);
             }
         }
     }
-    let quantity = format!(
-        "largest |simulated − predicted time|/η, L = 1 to 4, {} mixtures",
-        mixtures.len()
-    );
+    let quantity = format!("largest |simulated − predicted time|/η, L = 1 to 4, {} mixtures", mixtures.len());
     Ok(Check::at_most("depth-saturation", worst, 1.0, quantity))
 }
 
@@ -167,24 +134,14 @@ fn saturation_steps(mixture: &Mixture, depth: usize, resolution: f64) -> Result<
     let times = mixture.saturation_times(&network);
     let (first, last) = (times[mixture.minority()], times[mixture.majority()]);
     let eta = first / resolution;
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a few thousand steps"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few thousand steps")]
     let steps: Vec<usize> = (0..=(last / eta).ceil() as usize + 1).collect();
     let path = discrete(&c, &network, Rule::SpecGd, eta, &steps)?;
     let reached = |class: usize| {
         let limit = c.limits()[class];
-        path.iter()
-            .position(|row| row[class] >= limit * (1.0 - 1e-12))
-            .map_or(f64::INFINITY, |step| step as f64)
+        path.iter().position(|row| row[class] >= limit * (1.0 - 1e-12)).map_or(f64::INFINITY, |step| step as f64)
     };
-    Ok((
-        reached(mixture.minority()),
-        reached(mixture.majority()),
-        eta / first,
-    ))
+    Ok((reached(mixture.minority()), reached(mixture.majority()), eta / first))
 }
 
 fn spread(mixtures: &[Mixture]) -> Result<Check> {
@@ -197,10 +154,7 @@ fn spread(mixtures: &[Mixture]) -> Result<Check> {
             let allowed = (1.0 + predicted) * relative;
             let measured = last / first - 1.0;
             if mixture.classes() == 3 && depth == 2 && example.is_empty() {
-                example = format!(
-                    "for p = {:?}, L = 2: {measured:.4} against {predicted:.4}",
-                    mixture.priors()
-                );
+                example = format!("for p = {:?}, L = 2: {measured:.4} against {predicted:.4}", mixture.priors());
             }
             worst = worst.max((measured - predicted).abs() / allowed);
         }
@@ -214,10 +168,7 @@ fn spread(mixtures: &[Mixture]) -> Result<Check> {
 
 fn shrinks(mixtures: &[Mixture]) -> Result<Check> {
     let mut least = f64::INFINITY;
-    for mixture in mixtures
-        .iter()
-        .filter(|mixture| mixture.saturation_spread(1) > 0.0)
-    {
+    for mixture in mixtures.iter().filter(|mixture| mixture.saturation_spread(1) > 0.0) {
         for depth in 1..4 {
             let measured = |depth: usize| -> Result<f64> {
                 let (first, last, _) = saturation_steps(mixture, depth, 400.25)?;
@@ -226,7 +177,6 @@ fn shrinks(mixtures: &[Mixture]) -> Result<Check> {
             least = least.min(measured(depth)? - measured(depth + 1)?);
         }
     }
-    let quantity =
-        "smallest measured ΔT(L) − ΔT(L + 1), L = 1 to 3, mixtures with unequal priors".to_owned();
+    let quantity = "smallest measured ΔT(L) − ΔT(L + 1), L = 1 to 3, mixtures with unequal priors".to_owned();
     Ok(Check::at_least("depth-shrinks", least, 0.0, quantity))
 }

@@ -27,13 +27,7 @@ pub(super) fn mixtures(seed: u64) -> Result<Vec<Mixture>> {
     .into_iter()
     .zip(0..)
     .map(|((priors, mean_norm, noise_std, dim), index)| {
-        Mixture::new(MixtureConfig {
-            priors,
-            mean_norm,
-            noise_std,
-            dim: Some(dim),
-            seed: seed.wrapping_add(index),
-        })
+        Mixture::new(MixtureConfig { priors, mean_norm, noise_std, dim: Some(dim), seed: seed.wrapping_add(index) })
     })
     .collect()
 }
@@ -55,10 +49,7 @@ pub(super) fn checks(config: &VerifyConfig) -> Result<Vec<Check>> {
         |config, mixtures| order(config, mixtures, "ngd-order", Rule::Ngd),
         |config, mixtures| order(config, mixtures, "power-order", POWER),
     ];
-    let mut checks = jobs
-        .into_par_iter()
-        .map(|job| job(config, &mixtures))
-        .collect::<Result<Vec<_>>>()?;
+    let mut checks = jobs.into_par_iter().map(|job| job(config, &mixtures)).collect::<Result<Vec<_>>>()?;
     checks.push(specgd_continuous(&mixtures)?);
     Ok(checks)
 }
@@ -70,10 +61,9 @@ fn horizon(c: &Components, rule: Rule) -> f64 {
     match rule {
         Rule::Gd => 3.0 / c.s_xx().iter().copied().fold(f64::INFINITY, f64::min),
         Rule::Ngd => limits.iter().map(|a| a * a).sum::<f64>().sqrt(),
-        Rule::Power { exponent } => c
-            .pairs()
-            .map(|(yx, xx)| 1.1 * yx.powf(1.0 - exponent) / ((1.0 - exponent) * xx))
-            .fold(0.0, f64::max),
+        Rule::Power { exponent } => {
+            c.pairs().map(|(yx, xx)| 1.1 * yx.powf(1.0 - exponent) / ((1.0 - exponent) * xx)).fold(0.0, f64::max)
+        }
         _ => largest,
     }
 }
@@ -98,12 +88,7 @@ const DISCRETE_STEPS: usize = 200;
 /// With d = k over 240 steps, through every saturation; with d > k the same, but for the rules that alternate around their limits
 /// only until the first saturation, because rounding errors outside the span of the means are amplified afterwards
 /// (`specgd-amplification`). NGD is compared for 199 steps, until it arrives: then it alternates as a whole, with the same effect.
-fn discrete_form(
-    config: &VerifyConfig,
-    mixtures: &[Mixture],
-    id: &'static str,
-    rule: Rule,
-) -> Result<Check> {
+fn discrete_form(config: &VerifyConfig, mixtures: &[Mixture], id: &'static str, rule: Rule) -> Result<Check> {
     let mut worst = 0.0_f64;
     let alternates = matches!(rule, Rule::SpecGd | Rule::Muon { .. });
     for mixture in mixtures {
@@ -113,30 +98,13 @@ fn discrete_form(
         let mut compare = |mixture: &Mixture, count: usize| -> Result<()> {
             let steps: Vec<usize> = (0..=count).collect();
             let exact = discrete(&c, &Network::LINEAR, rule, eta, &steps)?;
-            worst = worst.max(largest_difference(
-                &exact,
-                &simulate(mixture, rule, eta, &steps)?,
-            ));
+            worst = worst.max(largest_difference(&exact, &simulate(mixture, rule, eta, &steps)?));
             Ok(())
         };
-        let all = if rule == Rule::Ngd {
-            DISCRETE_STEPS - 1
-        } else {
-            DISCRETE_STEPS + 40
-        };
-        compare(
-            &Mixture::new(MixtureConfig {
-                dim: None,
-                ..mixture.config()
-            })?,
-            all,
-        )?;
+        let all = if rule == Rule::Ngd { DISCRETE_STEPS - 1 } else { DISCRETE_STEPS + 40 };
+        compare(&Mixture::new(MixtureConfig { dim: None, ..mixture.config() })?, all)?;
         if mixture.dim() > mixture.classes() {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "at most 200"
-            )]
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 200")]
             let first = (mixture.horizon() / eta).floor() as usize;
             compare(mixture, if alternates { first } else { all })?;
         }
@@ -146,10 +114,7 @@ fn discrete_form(
         _ if alternates => "240 steps (d = k), and up to the first saturation (d > k)",
         _ => "240 steps",
     };
-    let quantity = format!(
-        "largest difference of α, {span}, {} mixtures with random orthonormal means",
-        mixtures.len()
-    );
+    let quantity = format!("largest difference of α, {span}, {} mixtures with random orthonormal means", mixtures.len());
     Ok(Check::at_most(id, worst, config.tolerance, quantity))
 }
 
@@ -157,20 +122,14 @@ fn discrete_form(
 /// error e towards the complement of the means into e (1 − ρ/f) and then e (1 − ρ/f)(1 − ρ/(1 − f)) = e (1 − ρ(1 − ρ)/(f(1 − f))),
 /// ρ = σ²/s_c: the polar factor's off-diagonal entry is the gradient's, e σ², over the residual's size.
 fn amplification(config: &VerifyConfig) -> Result<Check> {
-    let mixture = Mixture::new(MixtureConfig {
-        priors: vec![0.7, 0.3],
-        mean_norm: 1.0,
-        noise_std: 1.0,
-        dim: Some(4),
-        seed: config.seed,
-    })?;
+    let mixture =
+        Mixture::new(MixtureConfig { priors: vec![0.7, 0.3], mean_norm: 1.0, noise_std: 1.0, dim: Some(4), seed: config.seed })?;
     let matrices = mixture.matrix_moments()?;
     let fraction = 0.05;
     let eta = mixture.horizon() / (50.0 + fraction);
     let rho = mixture.noise_std().powi(2) / mixture.components().s_xx()[mixture.minority()];
     let predicted = (1.0 - rho * (1.0 - rho) / (fraction * (1.0 - fraction))).abs();
-    let mut simulation =
-        Simulation::new(&matrices, &Network::LINEAR, Rule::SpecGd, eta, config.seed)?;
+    let mut simulation = Simulation::new(&matrices, &Network::LINEAR, Rule::SpecGd, eta, config.seed)?;
     // The minority class alternates from step 51 on, the other one grows until step 89.
     let mut read = |step: usize| -> Result<f64> {
         while simulation.step() < step {
@@ -183,12 +142,7 @@ fn amplification(config: &VerifyConfig) -> Result<Check> {
     let quantity = format!(
         "|measured/predicted growth − 1| for p = (0.7, 0.3), d = 4, f = {fraction}: {measured:.4} against {predicted:.4} every two steps"
     );
-    Ok(Check::at_most(
-        "specgd-amplification",
-        (measured / predicted - 1.0).abs(),
-        0.01,
-        quantity,
-    ))
+    Ok(Check::at_most("specgd-amplification", (measured / predicted - 1.0).abs(), 0.01, quantity))
 }
 
 fn hit(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
@@ -201,16 +155,8 @@ fn hit(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
             worst = worst.max((row[minority] - mixture.horizon()).abs());
         }
     }
-    let quantity = format!(
-        "largest |α_m − a_m*| from step 37 to 80 with η = a_m*/37, simulated, {} mixtures",
-        mixtures.len()
-    );
-    Ok(Check::at_most(
-        "specgd-hit",
-        worst,
-        config.tolerance,
-        quantity,
-    ))
+    let quantity = format!("largest |α_m − a_m*| from step 37 to 80 with η = a_m*/37, simulated, {} mixtures", mixtures.len());
+    Ok(Check::at_most("specgd-hit", worst, config.tolerance, quantity))
 }
 
 fn muon_specgd(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
@@ -221,30 +167,14 @@ fn muon_specgd(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
         let eta = mixture.horizon() / 100.5;
         let steps: Vec<usize> = (0..=100).collect();
         let exact = discrete(&c, &Network::LINEAR, Rule::SpecGd, eta, &steps)?;
-        worst = worst.max(largest_difference(
-            &exact,
-            &simulate(mixture, MUON, eta, &steps)?,
-        ));
+        worst = worst.max(largest_difference(&exact, &simulate(mixture, MUON, eta, &steps)?));
     }
-    let quantity = format!(
-        "largest difference of α over the 100 steps before it, β = 0.9, {} mixtures",
-        mixtures.len()
-    );
-    Ok(Check::at_most(
-        "muon-specgd",
-        worst,
-        config.tolerance,
-        quantity,
-    ))
+    let quantity = format!("largest difference of α over the 100 steps before it, β = 0.9, {} mixtures", mixtures.len());
+    Ok(Check::at_most("muon-specgd", worst, config.tolerance, quantity))
 }
 
 /// Errors of the simulation against the flow at the same twenty times for η, η/2, η/4; the order is the last ratio's log₂.
-fn order(
-    config: &VerifyConfig,
-    mixtures: &[Mixture],
-    id: &'static str,
-    rule: Rule,
-) -> Result<Check> {
+fn order(config: &VerifyConfig, mixtures: &[Mixture], id: &'static str, rule: Rule) -> Result<Check> {
     const TIMES: usize = 20;
     let (mut least, mut finest) = (f64::INFINITY, 0.0_f64);
     for mixture in mixtures {
@@ -283,14 +213,9 @@ fn specgd_continuous(mixtures: &[Mixture]) -> Result<Check> {
             let steps: Vec<usize> = (0..=count).collect();
             let times: Vec<f64> = steps.iter().map(|&n| n as f64 * eta).collect();
             let exact = Rule::SpecGd.closed_form(&c, &Network::LINEAR, &times)?;
-            worst = worst.max(
-                largest_difference(&exact, &simulate(mixture, Rule::SpecGd, eta, &steps)?) / eta,
-            );
+            worst = worst.max(largest_difference(&exact, &simulate(mixture, Rule::SpecGd, eta, &steps)?) / eta);
         }
     }
-    let quantity = format!(
-        "largest |α − min(t, a*)|/η, 50 and 200 steps to 1.2 max a*, {} mixtures",
-        mixtures.len()
-    );
+    let quantity = format!("largest |α − min(t, a*)|/η, 50 and 200 steps to 1.2 max a*, {} mixtures", mixtures.len());
     Ok(Check::at_most("specgd-continuous", worst, 1.0, quantity))
 }

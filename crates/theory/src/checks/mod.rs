@@ -51,26 +51,9 @@ impl Check {
         Self::new(id, value, bound, bound - value, value < bound, quantity)
     }
 
-    fn new(
-        id: &'static str,
-        value: f64,
-        bound: f64,
-        margin: f64,
-        pass: bool,
-        quantity: String,
-    ) -> Self {
-        let statement = statement(id)
-            .expect("every check has a statement (tested)")
-            .to_owned();
-        Self {
-            id: id.to_owned(),
-            statement,
-            quantity,
-            value,
-            bound,
-            margin,
-            pass,
-        }
+    fn new(id: &'static str, value: f64, bound: f64, margin: f64, pass: bool, quantity: String) -> Self {
+        let statement = statement(id).expect("every check has a statement (tested)").to_owned();
+        Self { id: id.to_owned(), statement, quantity, value, bound, margin, pass }
     }
 }
 
@@ -88,11 +71,7 @@ pub struct VerifyConfig {
 impl Default for VerifyConfig {
     /// 4,000 sets a theorem, seed 0, tolerance 1e-12.
     fn default() -> Self {
-        Self {
-            sets: 4000,
-            seed: 0,
-            tolerance: 1e-12,
-        }
+        Self { sets: 4000, seed: 0, tolerance: 1e-12 }
     }
 }
 
@@ -102,20 +81,10 @@ impl Default for VerifyConfig {
 /// false.
 pub fn verify(config: &VerifyConfig) -> Result<Vec<Check>> {
     if config.sets == 0 {
-        return Err(Error::setting(
-            "sets",
-            config.sets,
-            "at least one parameter set is needed",
-            "the default is 4000",
-        ));
+        return Err(Error::setting("sets", config.sets, "at least one parameter set is needed", "the default is 4000"));
     }
     if !(config.tolerance.is_finite() && config.tolerance > 0.0) {
-        return Err(Error::setting(
-            "tolerance",
-            config.tolerance,
-            "must be positive and finite",
-            "the default is 1e-12",
-        ));
+        return Err(Error::setting("tolerance", config.tolerance, "must be positive and finite", "the default is 1e-12"));
     }
     let ((structure, linear), (depth, theorems)) = rayon::join(
         || rayon::join(|| structure::checks(config), || linear::checks(config)),
@@ -130,17 +99,10 @@ pub fn verify(config: &VerifyConfig) -> Result<Vec<Check>> {
 
 /// The largest |a − b| over two lists of rows; NaN if any difference is.
 fn largest_difference(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
-    a.iter()
-        .flatten()
-        .zip(b.iter().flatten())
-        .fold(0.0, |largest: f64, (a, b)| {
-            let difference = (a - b).abs();
-            if difference.is_nan() || difference > largest {
-                difference
-            } else {
-                largest
-            }
-        })
+    a.iter().flatten().zip(b.iter().flatten()).fold(0.0, |largest: f64, (a, b)| {
+        let difference = (a - b).abs();
+        if difference.is_nan() || difference > largest { difference } else { largest }
+    })
 }
 
 #[cfg(test)]
@@ -148,10 +110,7 @@ mod tests {
     use super::*;
 
     fn small() -> VerifyConfig {
-        VerifyConfig {
-            sets: 60,
-            ..VerifyConfig::default()
-        }
+        VerifyConfig { sets: 60, ..VerifyConfig::default() }
     }
 
     #[test]
@@ -170,10 +129,7 @@ mod tests {
     #[test]
     fn results_do_not_depend_on_the_number_of_threads() {
         let with = |threads| {
-            let pool = rayon::ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build()
-                .expect("a pool");
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
             pool.install(|| verify(&small())).expect("valid")
         };
         assert_eq!(with(1), with(3));
@@ -188,34 +144,14 @@ mod tests {
 
     #[test]
     fn a_tolerance_below_rounding_fails_checks_rather_than_hiding_errors() {
-        let strict = VerifyConfig {
-            tolerance: 1e-30,
-            ..small()
-        };
-        assert!(
-            verify(&strict)
-                .expect("valid")
-                .iter()
-                .any(|check| !check.pass)
-        );
+        let strict = VerifyConfig { tolerance: 1e-30, ..small() };
+        assert!(verify(&strict).expect("valid").iter().any(|check| !check.pass));
     }
 
     #[test]
     fn bad_configurations_are_errors() {
         assert!(verify(&VerifyConfig { sets: 0, ..small() }).is_err());
-        assert!(
-            verify(&VerifyConfig {
-                tolerance: 0.0,
-                ..small()
-            })
-            .is_err()
-        );
-        assert!(
-            verify(&VerifyConfig {
-                tolerance: f64::NAN,
-                ..small()
-            })
-            .is_err()
-        );
+        assert!(verify(&VerifyConfig { tolerance: 0.0, ..small() }).is_err());
+        assert!(verify(&VerifyConfig { tolerance: f64::NAN, ..small() }).is_err());
     }
 }

@@ -11,8 +11,7 @@ const CORNER_SNR: [f64; 5] = [1e-6, 1e6, 1.0, 1e-2, 1e2];
 const CORNER_SHARE: [f64; 3] = [1.0, 0.1, 1e-6];
 /// μ = 1, the geometric middle of \[1, k/3\], and k/3.
 const CORNER_MEANS: usize = 3;
-const CORNERS: usize =
-    CORNER_CLASSES.len() * CORNER_SNR.len() * CORNER_SHARE.len() * CORNER_MEANS * Rest::ALL.len();
+const CORNERS: usize = CORNER_CLASSES.len() * CORNER_SNR.len() * CORNER_SHARE.len() * CORNER_MEANS * Rest::ALL.len();
 
 /// How the probability outside the minority class is spread over the other k − 1 classes.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -76,11 +75,7 @@ impl Sample {
     /// The set in words.
     pub(crate) fn describe(&self) -> String {
         let share = self.set.priors[0] / self.set.largest_minority();
-        let place = if share > 1.0 - 1e-9 {
-            "at its bound".to_owned()
-        } else {
-            format!("{share:.2e} of its bound")
-        };
+        let place = if share > 1.0 - 1e-9 { "at its bound".to_owned() } else { format!("{share:.2e} of its bound") };
         format!(
             "k = {}, μ = {}, SNR = {:.3e}, p_m = {:.4e} ({place}), other priors {}",
             self.set.priors.len(),
@@ -97,11 +92,7 @@ impl Sample {
 pub(crate) fn sample(seed: u64, purpose: Purpose, index: usize, count: usize) -> Sample {
     let mut rng = stream(seed, purpose, index);
     let corners = count.div_ceil(2).min(CORNERS);
-    let sample = if index < corners {
-        corner(index * CORNERS / corners, &mut rng)
-    } else {
-        random(&mut rng)
-    };
+    let sample = if index < corners { corner(index * CORNERS / corners, &mut rng) } else { random(&mut rng) };
     debug_assert!(sample.set.satisfies_conditions(), "{sample:?}");
     sample
 }
@@ -132,11 +123,7 @@ fn corner(number: usize, rng: &mut ChaCha8Rng) -> Sample {
 /// bound, uniform below it, or log-uniform down to 1e-12 of it, and any shape of the other priors.
 fn random(rng: &mut ChaCha8Rng) -> Sample {
     let exponent: f64 = rng.random_range(3.0_f64.ln()..200.0_f64.ln());
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a number from 3 to 200"
-    )]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number from 3 to 200")]
     let classes = exponent.exp().floor().max(3.0) as usize;
     let largest = classes as f64 / 3.0;
     let mean_norm = match rng.random_range(0..4) {
@@ -157,34 +144,16 @@ fn random(rng: &mut ChaCha8Rng) -> Sample {
     build(classes, mean_norm, snr, share, rest, rng)
 }
 
-fn build(
-    classes: usize,
-    mean_norm: f64,
-    snr: f64,
-    share: f64,
-    rest: Rest,
-    rng: &mut ChaCha8Rng,
-) -> Sample {
+fn build(classes: usize, mean_norm: f64, snr: f64, share: f64, rest: Rest, rng: &mut ChaCha8Rng) -> Sample {
     let k = classes as f64;
     // k/3 is rounded: step down if three times it exceeds k.
-    let mean_norm = if 3.0 * mean_norm > k {
-        mean_norm.next_down()
-    } else {
-        mean_norm
-    };
-    let mut set = TheoremSet {
-        mean_norm,
-        variance: mean_norm * mean_norm / snr,
-        priors: vec![0.0; classes],
-    };
+    let mean_norm = if 3.0 * mean_norm > k { mean_norm.next_down() } else { mean_norm };
+    let mut set = TheoremSet { mean_norm, variance: mean_norm * mean_norm / snr, priors: vec![0.0; classes] };
     let minority = share * set.largest_minority();
     set.priors[0] = minority;
     // Every class has at least the minority's share; what is left is spread by the weights.
     let spread = 1.0 - k * minority;
-    for (prior, weight) in set.priors[1..]
-        .iter_mut()
-        .zip(rest.weights(classes - 1, rng))
-    {
+    for (prior, weight) in set.priors[1..].iter_mut().zip(rest.weights(classes - 1, rng)) {
         *prior = minority + spread * weight;
     }
     Sample { set, rest }
@@ -217,31 +186,19 @@ mod tests {
             texts.len()
         };
         // k = 3 has one mean norm instead of three, and geometric, two-level and equal shapes differ for k ≥ 3.
-        assert!(
-            distinct(4000) >= CORNERS - 2 * CORNERS / CORNER_CLASSES.len() - 1,
-            "{}",
-            distinct(4000)
-        );
+        assert!(distinct(4000) >= CORNERS - 2 * CORNERS / CORNER_CLASSES.len() - 1, "{}", distinct(4000));
         assert_eq!(distinct(2), 1);
-        let few: Vec<usize> = (0..20)
-            .map(|index| sample(0, Purpose::TheoremOne, index, 40).set.priors.len())
-            .collect();
+        let few: Vec<usize> = (0..20).map(|index| sample(0, Purpose::TheoremOne, index, 40).set.priors.len()).collect();
         assert!(few.contains(&3) && few.contains(&300), "{few:?}");
     }
 
     #[test]
     fn the_conditions_are_used_up_to_their_bounds() {
-        let all: Vec<TheoremSet> = (0..4000)
-            .map(|index| sample(0, Purpose::TheoremTwo, index, 4000).set)
-            .collect();
+        let all: Vec<TheoremSet> = (0..4000).map(|index| sample(0, Purpose::TheoremTwo, index, 4000).set).collect();
         let any = |test: &dyn Fn(&TheoremSet) -> bool| all.iter().any(test);
         assert!(any(&|set| set.mean_norm <= 1.0));
-        assert!(any(
-            &|set| set.mean_norm > 30.0 && set.priors.len() as f64 - 3.0 * set.mean_norm < 1e-9
-        ));
-        assert!(any(
-            &|set| set.priors[0] >= set.largest_minority() * (1.0 - 1e-15)
-        ));
+        assert!(any(&|set| set.mean_norm > 30.0 && set.priors.len() as f64 - 3.0 * set.mean_norm < 1e-9));
+        assert!(any(&|set| set.priors[0] >= set.largest_minority() * (1.0 - 1e-15)));
         assert!(any(&|set| set.priors[0] < 1e-11 * set.largest_minority()));
         assert!(any(&|set| set.priors.iter().any(|p| *p > 0.99)));
         assert!(any(&|set| set.snr() > 1e5) && any(&|set| set.snr() < 1e-3));

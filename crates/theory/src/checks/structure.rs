@@ -37,27 +37,18 @@ fn moments(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
         let matrices = mixture.matrix_moments()?;
         let (k, d) = (mixture.classes(), mixture.dim());
         let broken = || Error::Svd { rows: d, cols: d };
-        let eigen = matrices
-            .sigma_xx()
-            .self_adjoint_eigenvalues(Side::Lower)
-            .map_err(|_| broken())?;
-        let singular = matrices
-            .sigma_yx()
-            .singular_values()
-            .map_err(|_| broken())?;
+        let eigen = matrices.sigma_xx().self_adjoint_eigenvalues(Side::Lower).map_err(|_| broken())?;
+        let singular = matrices.sigma_yx().singular_values().map_err(|_| broken())?;
         let c = mixture.components();
         let mut expected: Vec<f64> = c.s_xx().to_vec();
         expected.resize(d, mixture.noise_std().powi(2));
-        worst = worst
-            .max(spectrum_difference(eigen, expected))
-            .max(spectrum_difference(singular, c.s_yx().to_vec()));
+        worst = worst.max(spectrum_difference(eigen, expected)).max(spectrum_difference(singular, c.s_yx().to_vec()));
         let v = matrices.right();
         let rotated: Mat<f64> = matrices.sigma_xx() * v;
         let cross = matrices.to_components(matrices.sigma_yx());
         for class in 0..k {
             for row in 0..d {
-                worst =
-                    worst.max((rotated[(row, class)] - c.s_xx()[class] * v[(row, class)]).abs());
+                worst = worst.max((rotated[(row, class)] - c.s_xx()[class] * v[(row, class)]).abs());
             }
             for row in 0..k {
                 let expected = if row == class { c.s_yx()[class] } else { 0.0 };
@@ -65,16 +56,8 @@ fn moments(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
             }
         }
     }
-    let quantity = format!(
-        "largest error of spectra and bases, {} mixtures with random orthonormal means",
-        mixtures.len()
-    );
-    Ok(Check::at_most(
-        "lemma-moments",
-        worst,
-        config.tolerance,
-        quantity,
-    ))
+    let quantity = format!("largest error of spectra and bases, {} mixtures with random orthonormal means", mixtures.len());
+    Ok(Check::at_most("lemma-moments", worst, config.tolerance, quantity))
 }
 
 fn spectrum_difference(mut a: Vec<f64>, mut b: Vec<f64>) -> f64 {
@@ -88,10 +71,7 @@ fn least_squares(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
     for mixture in mixtures {
         let matrices = mixture.matrix_moments()?;
         // W Σ_xx = Σ_yx, transposed: Σ_xx Wᵀ = Σ_yxᵀ.
-        let transposed: Mat<f64> = matrices
-            .sigma_xx()
-            .partial_piv_lu()
-            .solve(matrices.sigma_yx().transpose().to_owned());
+        let transposed: Mat<f64> = matrices.sigma_xx().partial_piv_lu().solve(matrices.sigma_yx().transpose().to_owned());
         let weights = transposed.transpose().to_owned();
         let aligned = matrices.to_components(weights.as_ref());
         for (class, limit) in mixture.components().limits().into_iter().enumerate() {
@@ -99,25 +79,12 @@ fn least_squares(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
         }
         worst = worst.max(matrices.off_diagonal(weights.as_ref()));
     }
-    let quantity = format!(
-        "largest error of Uᵀ Σ_yx Σ_xx⁻¹ V against diag(a*), {} mixtures",
-        mixtures.len()
-    );
-    Ok(Check::at_most(
-        "lemma-limit",
-        worst,
-        config.tolerance,
-        quantity,
-    ))
+    let quantity = format!("largest error of Uᵀ Σ_yx Σ_xx⁻¹ V against diag(a*), {} mixtures", mixtures.len());
+    Ok(Check::at_most("lemma-limit", worst, config.tolerance, quantity))
 }
 
 fn common_limit(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
-    let rules = [
-        Rule::Gd,
-        Rule::Ngd,
-        Rule::SpecGd,
-        Rule::Power { exponent: 0.5 },
-    ];
+    let rules = [Rule::Gd, Rule::Ngd, Rule::SpecGd, Rule::Power { exponent: 0.5 }];
     let mut worst = 0.0_f64;
     for mixture in mixtures {
         let c = mixture.components();
@@ -127,22 +94,11 @@ fn common_limit(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
         let norm = limits[0].iter().map(|a| a * a).sum::<f64>().sqrt();
         let t = 60.0 * (1.0 / slowest).max(norm) + 60.0;
         for rule in rules {
-            worst = worst.max(largest_difference(
-                &rule.closed_form(&c, &Network::LINEAR, &[t])?,
-                &limits,
-            ));
+            worst = worst.max(largest_difference(&rule.closed_form(&c, &Network::LINEAR, &[t])?, &limits));
         }
     }
-    let quantity = format!(
-        "largest |α(t) − a*| of the four closed forms at a late t, {} mixtures",
-        mixtures.len()
-    );
-    Ok(Check::at_most(
-        "limit-common",
-        worst,
-        config.tolerance,
-        quantity,
-    ))
+    let quantity = format!("largest |α(t) − a*| of the four closed forms at a late t, {} mixtures", mixtures.len());
+    Ok(Check::at_most("limit-common", worst, config.tolerance, quantity))
 }
 
 fn loss(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
@@ -150,8 +106,7 @@ fn loss(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
     for mixture in mixtures {
         let matrices = mixture.matrix_moments()?;
         for rule in [Rule::Gd, Rule::Ngd, Rule::SpecGd] {
-            let mut simulation =
-                Simulation::new(&matrices, &Network::LINEAR, rule, 0.01, mixture.seed())?;
+            let mut simulation = Simulation::new(&matrices, &Network::LINEAR, rule, 0.01, mixture.seed())?;
             for _ in 0..10 {
                 simulation.advance()?;
             }
@@ -160,16 +115,8 @@ fn loss(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> {
             worst = worst.max(largest_difference(&[aligned.classes], &[matrix.classes]));
         }
     }
-    let quantity = format!(
-        "largest difference of L_c to ½E‖y − Wx‖² after 10 steps of each rule, {} mixtures",
-        mixtures.len()
-    );
-    Ok(Check::at_most(
-        "loss-matrix",
-        worst,
-        config.tolerance,
-        quantity,
-    ))
+    let quantity = format!("largest difference of L_c to ½E‖y − Wx‖² after 10 steps of each rule, {} mixtures", mixtures.len());
+    Ok(Check::at_most("loss-matrix", worst, config.tolerance, quantity))
 }
 
 /// Pairs of classes with p_i < p_j that reach their mark in the wrong order. The marks: a* under `SpecGD` in the simulation (first
@@ -181,14 +128,10 @@ fn order(mixtures: &[Mixture], id: &'static str) -> Result<Check> {
         let c = mixture.components();
         let limits = c.limits();
         let largest = limits.iter().copied().fold(0.0, f64::max);
-        let (rule, eta, share) = if spectral {
-            (Rule::SpecGd, largest / 400.0, 1.0)
-        } else {
-            (Rule::Gd, 1.0 / (200.0 * c.largest_second()), 0.5)
-        };
+        let (rule, eta, share) =
+            if spectral { (Rule::SpecGd, largest / 400.0, 1.0) } else { (Rule::Gd, 1.0 / (200.0 * c.largest_second()), 0.5) };
         let matrices = mixture.matrix_moments()?;
-        let mut simulation =
-            Simulation::new(&matrices, &Network::LINEAR, rule, eta, mixture.seed())?;
+        let mut simulation = Simulation::new(&matrices, &Network::LINEAR, rule, eta, mixture.seed())?;
         let mut reached: Vec<Option<usize>> = vec![None; c.len()];
         // GD needs ln 2/(η s) steps for half a limit, at most 200 ln 2 · max s/min s; SpecGD 400.
         while reached.iter().any(Option::is_none) && simulation.step() < 100_000 {
@@ -204,10 +147,7 @@ fn order(mixtures: &[Mixture], id: &'static str) -> Result<Check> {
             for (j, q) in mixture.priors().iter().enumerate() {
                 if p < q {
                     pairs += 1;
-                    let (a, b) = (
-                        reached[i].unwrap_or(usize::MAX),
-                        reached[j].unwrap_or(usize::MAX),
-                    );
+                    let (a, b) = (reached[i].unwrap_or(usize::MAX), reached[j].unwrap_or(usize::MAX));
                     let ordered = if spectral { a <= b } else { a >= b };
                     wrong += u32::from(!ordered || a == usize::MAX || b == usize::MAX);
                 }
@@ -235,12 +175,7 @@ const ROTATIONS: u64 = 3;
 
 /// The largest difference of a rule's α between the canonical basis and random pairs of bases.
 fn rotation_difference(mixture: &Mixture, rule: Rule) -> Result<f64> {
-    let largest = mixture
-        .components()
-        .limits()
-        .iter()
-        .copied()
-        .fold(0.0, f64::max);
+    let largest = mixture.components().limits().iter().copied().fold(0.0, f64::max);
     let eta = largest / 100.0;
     let canonical = path_in(&MatrixMoments::canonical(mixture)?, rule, eta, 100)?;
     let mut worst = 0.0_f64;
@@ -260,23 +195,13 @@ fn rotation_specgd(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check>
         "largest difference of α to the canonical basis, 100 steps, {ROTATIONS} pairs of random bases, {} mixtures",
         mixtures.len()
     );
-    Ok(Check::at_most(
-        "rotation-specgd",
-        worst,
-        config.tolerance,
-        quantity,
-    ))
+    Ok(Check::at_most("rotation-specgd", worst, config.tolerance, quantity))
 }
 
 fn rotation_signgd(mixtures: &[Mixture]) -> Result<Check> {
     let mut least = f64::INFINITY;
     for mixture in mixtures {
-        let largest = mixture
-            .components()
-            .limits()
-            .iter()
-            .copied()
-            .fold(0.0, f64::max);
+        let largest = mixture.components().limits().iter().copied().fold(0.0, f64::max);
         least = least.min(rotation_difference(mixture, Rule::SignGd)? / largest);
     }
     let quantity = format!(
@@ -296,14 +221,7 @@ fn sign_canonical(config: &VerifyConfig, mixtures: &[Mixture]) -> Result<Check> 
         let simulated = path_in(&MatrixMoments::canonical(mixture)?, Rule::SignGd, eta, 100)?;
         worst = worst.max(largest_difference(&exact, &simulated));
     }
-    let quantity = format!(
-        "largest difference of α from the simulation to SpecGD's form, 100 steps, {} mixtures",
-        mixtures.len()
-    );
-    Ok(Check::at_most(
-        "signgd-canonical",
-        worst,
-        config.tolerance,
-        quantity,
-    ))
+    let quantity =
+        format!("largest difference of α from the simulation to SpecGD's form, 100 steps, {} mixtures", mixtures.len());
+    Ok(Check::at_most("signgd-canonical", worst, config.tolerance, quantity))
 }

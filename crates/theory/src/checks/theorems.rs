@@ -20,28 +20,15 @@ const BALANCED_IN_DOUBT: f64 = 0.5;
 pub(super) fn checks(config: &VerifyConfig) -> Result<Vec<Check>> {
     let (analytic, simulated) = rayon::join(
         || {
-            let first = infima(
-                config,
-                Purpose::TheoremOne,
-                TheoremSet::smallest_gradient_flow,
-            );
-            let second = infima(
-                config,
-                Purpose::TheoremTwo,
-                TheoremSet::smallest_normalized_flow,
-            );
+            let first = infima(config, Purpose::TheoremOne, TheoremSet::smallest_gradient_flow);
+            let second = infima(config, Purpose::TheoremTwo, TheoremSet::smallest_normalized_flow);
             let half = second.balanced.describe(BALANCED_IN_DOUBT);
             vec![
                 first.minority.check("thm1-minority", GF_MINORITY),
                 first.balanced.check("thm1-balanced", GF_BALANCED),
                 second.minority.check("thm2-minority", NGF_MINORITY),
                 second.balanced.check("thm2-balanced-quarter", NGF_BALANCED),
-                Check::below(
-                    "thm2-balanced-half",
-                    second.balanced.value,
-                    BALANCED_IN_DOUBT,
-                    half,
-                ),
+                Check::below("thm2-balanced-half", second.balanced.value, BALANCED_IN_DOUBT, half),
             ]
         },
         simulations,
@@ -63,11 +50,7 @@ struct Infimum {
 impl Infimum {
     fn describe(&self, constant: f64) -> String {
         let below = self.all.iter().filter(|ratio| **ratio < constant).count();
-        let place = if self.at == 0.0 {
-            "t → 0".to_owned()
-        } else {
-            format!("t/t* = {:.3}", self.at)
-        };
+        let place = if self.at == 0.0 { "t → 0".to_owned() } else { format!("t/t* = {:.3}", self.at) };
         format!(
             "smallest gap/(μ t) over {} sets, at {}, {place}; {below} sets below {constant}",
             self.all.len(),
@@ -85,17 +68,10 @@ struct Infima {
     balanced: Infimum,
 }
 
-fn infima(
-    config: &VerifyConfig,
-    purpose: Purpose,
-    smallest: fn(&TheoremSet) -> Smallest,
-) -> Infima {
+fn infima(config: &VerifyConfig, purpose: Purpose, smallest: fn(&TheoremSet) -> Smallest) -> Infima {
     let draw = |index| sample(config.seed, purpose, index, config.sets);
     // In order of the index, whatever thread computed it: the reduction below is sequential.
-    let found: Vec<Smallest> = (0..config.sets)
-        .into_par_iter()
-        .map(|index| smallest(&draw(index).set))
-        .collect();
+    let found: Vec<Smallest> = (0..config.sets).into_par_iter().map(|index| smallest(&draw(index).set)).collect();
     let infimum = |ratio: fn(&Smallest) -> f64, at: fn(&Smallest) -> f64| {
         let all: Vec<f64> = found.iter().map(ratio).collect();
         let mut best = 0;
@@ -104,12 +80,7 @@ fn infima(
                 best = index;
             }
         }
-        Infimum {
-            value: all[best],
-            at: at(&found[best]),
-            sample: draw(best),
-            all,
-        }
+        Infimum { value: all[best], at: at(&found[best]), sample: draw(best), all }
     };
     Infima {
         minority: infimum(|found| found.ratios.minority, |found| found.minority_at),
@@ -125,63 +96,35 @@ const SIMULATED_TOLERANCE: f64 = 1e-3;
 
 /// A few sets that satisfy the conditions: smallest k, p_m at its bound; skewed rest; larger μ; high and low SNR; d > k.
 fn simulated_mixtures() -> Result<Vec<Mixture>> {
-    [
-        (3, 1.0, 1.0, 1.0, 1.0, 3),
-        (3, 1.0, 50.0, 1.0, 0.2, 5),
-        (6, 2.0, 4.0, 0.3, 0.5, 6),
-        (4, 1.25, 0.05, 1.0, 1.0, 6),
-    ]
-    .into_iter()
-    .zip(0..)
-    .map(
-        |((k, mean_norm, snr, share, ratio, dim), seed): (
-            (usize, f64, f64, f64, f64, usize),
-            u64,
-        )| {
+    [(3, 1.0, 1.0, 1.0, 1.0, 3), (3, 1.0, 50.0, 1.0, 0.2, 5), (6, 2.0, 4.0, 0.3, 0.5, 6), (4, 1.25, 0.05, 1.0, 1.0, 6)]
+        .into_iter()
+        .zip(0..)
+        .map(|((k, mean_norm, snr, share, ratio, dim), seed): ((usize, f64, f64, f64, f64, usize), u64)| {
             let minority = share / (5.0 * snr + 6.0 * k as f64);
             // Each further class has `ratio` times the weight of the one before, above the minority's share.
             let weights: Vec<f64> = (0..k - 1).map(|index| ratio.powf(index as f64)).collect();
             let sum: f64 = weights.iter().sum();
             let spread = 1.0 - k as f64 * minority;
             let mut priors = vec![minority];
-            priors.extend(
-                weights
-                    .iter()
-                    .map(|weight| minority + spread * weight / sum),
-            );
+            priors.extend(weights.iter().map(|weight| minority + spread * weight / sum));
             let noise_std = mean_norm / snr.sqrt();
             // The share keeps p_m at its bound only up to the rounding of SNR = (μ/σ)².
             priors[0] *= 1.0 - 1e-12;
-            Mixture::new(MixtureConfig {
-                priors,
-                mean_norm,
-                noise_std,
-                dim: Some(dim),
-                seed,
-            })
-        },
-    )
-    .collect()
+            Mixture::new(MixtureConfig { priors, mean_norm, noise_std, dim: Some(dim), seed })
+        })
+        .collect()
 }
 
 /// gap/(μ t) of simulated GD and NGD against simulated `SpecGD`, with the losses computed from the matrices.
 fn simulations() -> Result<Vec<Check>> {
     let mixtures = simulated_mixtures()?;
-    let results = mixtures
-        .par_iter()
-        .map(simulate)
-        .collect::<Result<Vec<_>>>()?;
+    let results = mixtures.par_iter().map(simulate).collect::<Result<Vec<_>>>()?;
     let fold = |pick: fn(&Simulated) -> f64, start: f64, combine: fn(f64, f64) -> f64| {
-        results
-            .iter()
-            .map(pick)
-            .fold(start, |a, b| if b.is_nan() { b } else { combine(a, b) })
+        results.iter().map(pick).fold(start, |a, b| if b.is_nan() { b } else { combine(a, b) })
     };
     let sets = mixtures.len();
     let text = |theorem: &str| {
-        format!(
-            "smallest of gap/(μ t) minus its constant, minority and balanced, {sets} sets, η = t*/{SIMULATED_STEPS}{theorem}"
-        )
+        format!("smallest of gap/(μ t) minus its constant, minority and balanced, {sets} sets, η = t*/{SIMULATED_STEPS}{theorem}")
     };
     let first = fold(|s| s.first, f64::INFINITY, f64::min);
     let second = fold(|s| s.second, f64::INFINITY, f64::min);
@@ -193,9 +136,7 @@ fn simulations() -> Result<Vec<Check>> {
             "thm-ratio-simulated",
             difference,
             SIMULATED_TOLERANCE,
-            format!(
-                "largest difference of gap/(μ t), GD and NGD, minority and balanced, {sets} sets"
-            ),
+            format!("largest difference of gap/(μ t), GD and NGD, minority and balanced, {sets} sets"),
         ),
     ])
 }
@@ -213,12 +154,9 @@ fn simulate(mixture: &Mixture) -> Result<Simulated> {
     let matrices = mixture.matrix_moments()?;
     let horizon = mixture.horizon();
     let eta = horizon / SIMULATED_STEPS as f64;
-    let times: Vec<f64> = (1..=SIMULATED_STEPS / SIMULATED_EVERY)
-        .map(|i| (i * SIMULATED_EVERY) as f64 * eta)
-        .collect();
+    let times: Vec<f64> = (1..=SIMULATED_STEPS / SIMULATED_EVERY).map(|i| (i * SIMULATED_EVERY) as f64 * eta).collect();
     let run = |rule: Rule| -> Result<Vec<Ratios>> {
-        let mut simulation =
-            Simulation::new(&matrices, &Network::LINEAR, rule, eta, mixture.seed())?;
+        let mut simulation = Simulation::new(&matrices, &Network::LINEAR, rule, eta, mixture.seed())?;
         times
             .iter()
             .map(|_| {
@@ -226,20 +164,13 @@ fn simulate(mixture: &Mixture) -> Result<Simulated> {
                     simulation.advance()?;
                 }
                 let losses = matrix_losses(mixture, &matrices, simulation.weights());
-                Ok(Ratios {
-                    minority: losses.minority,
-                    balanced: losses.balanced,
-                })
+                Ok(Ratios { minority: losses.minority, balanced: losses.balanced })
             })
             .collect()
     };
     let (gd, ngd, spec) = (run(Rule::Gd)?, run(Rule::Ngd)?, run(Rule::SpecGd)?);
     let curves = crate::gaps::gap_curves(mixture, &times)?;
-    let mut result = Simulated {
-        first: f64::INFINITY,
-        second: f64::INFINITY,
-        difference: 0.0,
-    };
+    let mut result = Simulated { first: f64::INFINITY, second: f64::INFINITY, difference: 0.0 };
     for (index, curve) in curves.iter().enumerate() {
         let scale = mixture.mean_norm() * times[index];
         let gap = |slow: &[Ratios]| Ratios {
@@ -250,10 +181,7 @@ fn simulate(mixture: &Mixture) -> Result<Simulated> {
         for (ratio, constant) in [(first.minority, GF_MINORITY), (first.balanced, GF_BALANCED)] {
             result.first = result.first.min(ratio - constant);
         }
-        for (ratio, constant) in [
-            (second.minority, NGF_MINORITY),
-            (second.balanced, NGF_BALANCED),
-        ] {
+        for (ratio, constant) in [(second.minority, NGF_MINORITY), (second.balanced, NGF_BALANCED)] {
             result.second = result.second.min(ratio - constant);
         }
         for (simulated, exact) in [
@@ -286,11 +214,7 @@ mod tests {
     #[test]
     fn a_named_counterexample_to_one_half() {
         // k = 3, μ = 1, vanishing SNR, p_m = 1/(6k) at its bound, the others equal.
-        let mut set = TheoremSet {
-            mean_norm: 1.0,
-            variance: 1e6,
-            priors: vec![0.0; 3],
-        };
+        let mut set = TheoremSet { mean_norm: 1.0, variance: 1e6, priors: vec![0.0; 3] };
         let minority = set.largest_minority();
         set.priors = vec![minority, 0.5 * (1.0 - minority), 0.5 * (1.0 - minority)];
         assert!(set.satisfies_conditions());
@@ -298,10 +222,7 @@ mod tests {
         // For SNR → 0 all rates are σ², the path is straight (x = p/‖p‖) and the noise term at t* is −p_m (k − 1)/2.
         let norm = set.priors.iter().map(|p| p * p).sum::<f64>().sqrt();
         let limit = 1.0 - 1.0 / (3.0 * norm) - minority;
-        assert!(
-            (smallest.ratios.balanced - limit).abs() < 1e-6,
-            "{smallest:?} against {limit}"
-        );
+        assert!((smallest.ratios.balanced - limit).abs() < 1e-6, "{smallest:?} against {limit}");
         assert!(limit < 0.448 && limit > 0.447);
     }
 }

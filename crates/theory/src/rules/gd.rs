@@ -13,26 +13,13 @@ use crate::ode;
 ///   values within 1e-9 where a perturbation of t by one part in 1e11 does not move them further.
 ///
 /// For L ≥ 2 the limit δ → ∞ stays at the saddle 0 for ever, which is an error.
-pub(crate) fn closed_form(
-    c: &Components,
-    network: &Network,
-    times: &[f64],
-) -> Result<Vec<Vec<f64>>> {
-    network.require_delta(
-        "gd",
-        "never leaves the saddle at zero in the limit delta → ∞",
-    )?;
+pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> Result<Vec<Vec<f64>>> {
+    network.require_delta("gd", "never leaves the saddle at zero in the limit delta → ∞")?;
     let mut rows = vec![vec![0.0; c.len()]; times.len()];
     for (index, (yx, xx)) in c.pairs().enumerate() {
         let path: Vec<f64> = match network.depth() {
-            1 => times
-                .iter()
-                .map(|&t| linear(yx, xx, network.start(), t))
-                .collect(),
-            2 => times
-                .iter()
-                .map(|&t| bilinear(yx, xx, network.start(), t))
-                .collect(),
+            1 => times.iter().map(|&t| linear(yx, xx, network.start(), t)).collect(),
+            2 => times.iter().map(|&t| bilinear(yx, xx, network.start(), t)).collect(),
             _ => deep(yx, xx, network, times),
         };
         for (row, value) in rows.iter_mut().zip(path) {
@@ -69,19 +56,9 @@ pub(crate) fn deep(yx: f64, xx: f64, network: &Network, times: &[f64]) -> Vec<f6
     // flow counts as arrived.
     let settled = |u: f64| residual(u).abs() <= 10.0 * ode::LOCAL_TOLERANCE * f64::from(depth) * yx;
     for index in order {
-        u = ode::integrate(
-            u,
-            times[index] - now,
-            &mut step,
-            |u| u.exp().powi(depth - 2) * residual(u),
-            settled,
-        );
+        u = ode::integrate(u, times[index] - now, &mut step, |u| u.exp().powi(depth - 2) * residual(u), settled);
         now = times[index];
-        path[index] = if settled(u) {
-            yx / xx
-        } else {
-            u.exp().powi(depth)
-        };
+        path[index] = if settled(u) { yx / xx } else { u.exp().powi(depth) };
     }
     path
 }
@@ -95,11 +72,7 @@ pub(crate) fn discrete(c: &Components, eta: f64, steps: usize) -> Vec<f64> {
             if rate < 0.5 {
                 -yx / xx * (n * (-rate).ln_1p()).exp_m1()
             } else {
-                let sign = if rate > 1.0 && steps % 2 == 1 {
-                    -1.0
-                } else {
-                    1.0
-                };
+                let sign = if rate > 1.0 && steps % 2 == 1 { -1.0 } else { 1.0 };
                 yx / xx * (1.0 - sign * (1.0 - rate).abs().powf(n))
             }
         })
@@ -121,10 +94,7 @@ mod tests {
             let mut alpha = vec![0.0; 3];
             for n in 0..40 {
                 for (expected, value) in discrete(&c, eta, n).iter().zip(&alpha) {
-                    assert!(
-                        (expected - value).abs() < 1e-13 * value.abs().max(1.0),
-                        "eta {eta}, n {n}"
-                    );
+                    assert!((expected - value).abs() < 1e-13 * value.abs().max(1.0), "eta {eta}, n {n}");
                 }
                 for (value, (yx, xx)) in alpha.iter_mut().zip(c.pairs()) {
                     *value += eta * (yx - xx * *value);
@@ -153,10 +123,7 @@ mod tests {
                 })
                 .sum();
             let value = deep(yx, xx, &network, &[time])[0];
-            assert!(
-                (value - end.powi(exponent)).abs() < 1e-11,
-                "L = {depth}: {value}"
-            );
+            assert!((value - end.powi(exponent)).abs() < 1e-11, "L = {depth}: {value}");
         }
     }
 
@@ -177,13 +144,7 @@ mod tests {
     #[test]
     fn the_saddle_is_an_error_with_a_hint() {
         let network = Network::new(2, None).expect("valid");
-        let error = closed_form(&components(), &network, &[1.0])
-            .expect_err("saddle")
-            .to_string();
-        assert!(
-            error.contains("delta")
-                && error.contains("hint: give a finite initialization with --delta"),
-            "{error}"
-        );
+        let error = closed_form(&components(), &network, &[1.0]).expect_err("saddle").to_string();
+        assert!(error.contains("delta") && error.contains("hint: give a finite initialization with --delta"), "{error}");
     }
 }

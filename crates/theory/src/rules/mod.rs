@@ -58,19 +58,10 @@ impl Rule {
             "ngd" => Self::Ngd,
             "specgd" => Self::SpecGd,
             "signgd" => Self::SignGd,
-            "power" => Self::Power {
-                exponent: required("power", power)?,
-            },
-            "muon" => Self::Muon {
-                momentum: required("momentum", momentum)?,
-            },
+            "power" => Self::Power { exponent: required("power", power)? },
+            "muon" => Self::Muon { momentum: required("momentum", momentum)? },
             _ => {
-                return Err(Error::setting(
-                    "rule",
-                    name,
-                    "unknown rule",
-                    format!("the rules are {}", Self::NAMES.join(", ")),
-                ));
+                return Err(Error::setting("rule", name, "unknown rule", format!("the rules are {}", Self::NAMES.join(", "))));
             }
         };
         for (setting, value, owner) in [("power", power, "power"), ("momentum", momentum, "muon")] {
@@ -121,12 +112,7 @@ impl Rule {
     }
 
     /// α at each time (rows in the order of `times`) of the continuous-time flow.
-    pub(crate) fn closed_form(
-        self,
-        c: &Components,
-        network: &Network,
-        times: &[f64],
-    ) -> Result<Vec<Vec<f64>>> {
+    pub(crate) fn closed_form(self, c: &Components, network: &Network, times: &[f64]) -> Result<Vec<Vec<f64>>> {
         match self {
             Self::Gd => gd::closed_form(c, network, times),
             Self::Ngd => ngd::closed_form(c, network, times),
@@ -138,13 +124,7 @@ impl Rule {
     }
 
     /// Δ in the components: the direction for the aligned gradient `gradient`, of which entries up to `floor` are noise.
-    pub(crate) fn scalar_direction(
-        self,
-        gradient: &[f64],
-        floor: f64,
-        momentum: &mut [f64],
-        out: &mut [f64],
-    ) {
+    pub(crate) fn scalar_direction(self, gradient: &[f64], floor: f64, momentum: &mut [f64], out: &mut [f64]) {
         match self {
             Self::Gd => out.copy_from_slice(gradient),
             Self::Ngd => ngd::scalar_direction(gradient, floor, out),
@@ -181,9 +161,7 @@ impl Rule {
                 signgd::matrix_direction(gradient, floor, out);
                 Ok(())
             }
-            Self::Power { exponent } => {
-                map.apply(gradient.as_ref(), floor, |sigma| sigma.powf(exponent), out)
-            }
+            Self::Power { exponent } => map.apply(gradient.as_ref(), floor, |sigma| sigma.powf(exponent), out),
             Self::Muon { momentum: beta } => {
                 muon::average_matrix(beta, gradient, momentum);
                 map.apply(momentum.as_ref(), floor, |_| 1.0, out)
@@ -198,11 +176,7 @@ fn required(setting: &str, value: Option<f64>) -> Result<f64> {
             setting,
             format_args!("nothing"),
             format!("the rule needs a value for {setting}"),
-            if setting == "power" {
-                "give --power P with P from 0 to 1"
-            } else {
-                "give --momentum B, such as 0.9"
-            },
+            if setting == "power" { "give --power P with P from 0 to 1" } else { "give --momentum B, such as 0.9" },
         )
     })
 }
@@ -214,12 +188,8 @@ mod tests {
     #[test]
     fn names_round_trip() {
         for name in Rule::NAMES {
-            let rule = Rule::from_options(
-                name,
-                (name == "power").then_some(0.5),
-                (name == "muon").then_some(0.9),
-            )
-            .expect("valid");
+            let rule =
+                Rule::from_options(name, (name == "power").then_some(0.5), (name == "muon").then_some(0.9)).expect("valid");
             assert_eq!(rule.name(), name);
         }
     }
@@ -236,9 +206,7 @@ mod tests {
             ("muon", None, Some(1.0)),
             ("muon", None, Some(-0.1)),
         ] {
-            let error = Rule::from_options(name, power, momentum)
-                .expect_err("must be rejected")
-                .to_string();
+            let error = Rule::from_options(name, power, momentum).expect_err("must be rejected").to_string();
             assert!(error.contains("\nhint: "), "{error}");
         }
     }

@@ -22,11 +22,7 @@ const PANEL_TOLERANCE: f64 = 1e-14;
 /// The integral is taken by adaptive Gauss–Legendre panels and inverted by a safeguarded Newton iteration in the panel;
 /// t(τ) is accurate to about 1e-13 relatively, and |dα/dt| ≤ 1 carries that over to α. The flow reaches the optimum in the
 /// finite time ∫₀^∞ ‖∇‖ ds and stays.
-pub(crate) fn closed_form(
-    c: &Components,
-    network: &Network,
-    times: &[f64],
-) -> Result<Vec<Vec<f64>>> {
+pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> Result<Vec<Vec<f64>>> {
     if network.depth() > 1 {
         return Err(Error::NoClosedForm {
             rule: "ngd",
@@ -37,17 +33,10 @@ pub(crate) fn closed_form(
     let mut order: Vec<usize> = (0..times.len()).collect();
     order.sort_by(|&i, &j| times[i].total_cmp(&times[j]));
     let mut rows = vec![Vec::new(); times.len()];
-    let mut clock = Clock {
-        tau: 0.0,
-        time: 0.0,
-        width: 1.0 / c.largest_second(),
-    };
+    let mut clock = Clock { tau: 0.0, time: 0.0, width: 1.0 / c.largest_second() };
     for index in order {
         let tau = path.retime(&mut clock, times[index]);
-        rows[index] = c
-            .pairs()
-            .map(|(yx, xx)| gd::linear(yx, xx, network.start(), tau))
-            .collect();
+        rows[index] = c.pairs().map(|(yx, xx)| gd::linear(yx, xx, network.start(), tau)).collect();
     }
     Ok(rows)
 }
@@ -76,21 +65,13 @@ impl Path {
 
     /// ‖∇(τ)‖_F.
     fn speed(&self, tau: f64) -> f64 {
-        let terms = self
-            .residuals
-            .iter()
-            .zip(&self.rates)
-            .map(|(r, s)| r * (-s * tau).exp());
+        let terms = self.residuals.iter().zip(&self.rates).map(|(r, s)| r * (-s * tau).exp());
         // Scaled by the largest term: squares of tiny residuals would vanish.
         let largest = terms.clone().map(f64::abs).fold(0.0, f64::max);
         if largest == 0.0 {
             return 0.0;
         }
-        largest
-            * terms
-                .map(|term| (term / largest).powi(2))
-                .sum::<f64>()
-                .sqrt()
+        largest * terms.map(|term| (term / largest).powi(2)).sum::<f64>().sqrt()
     }
 
     fn integral(&self, from: f64, width: f64) -> f64 {
@@ -112,8 +93,7 @@ impl Path {
             let half = 0.5 * clock.width;
             let whole = self.integral(clock.tau, clock.width);
             let halves = self.integral(clock.tau, half) + self.integral(clock.tau + half, half);
-            if (whole - halves).abs() > PANEL_TOLERANCE * halves && half > f64::EPSILON * clock.tau
-            {
+            if (whole - halves).abs() > PANEL_TOLERANCE * halves && half > f64::EPSILON * clock.tau {
                 clock.width = half;
                 continue;
             }
@@ -144,11 +124,7 @@ impl Path {
                 low = x;
             }
             let newton = x - error / self.speed(clock.tau + x);
-            let next = if newton > low && newton < high {
-                newton
-            } else {
-                0.5 * (low + high)
-            };
+            let next = if newton > low && newton < high { newton } else { 0.5 * (low + high) };
             let settled = (next - x).abs() <= f64::EPSILON * x;
             x = next;
             if settled {
@@ -166,12 +142,7 @@ pub(crate) fn scalar_direction(gradient: &[f64], floor: f64, out: &mut [f64]) {
         out.fill(0.0);
         return;
     }
-    let norm = largest
-        * gradient
-            .iter()
-            .map(|g| (g / largest).powi(2))
-            .sum::<f64>()
-            .sqrt();
+    let norm = largest * gradient.iter().map(|g| (g / largest).powi(2)).sum::<f64>().sqrt();
     for (value, g) in out.iter_mut().zip(gradient) {
         *value = if norm > floor { g / norm } else { 0.0 };
     }
@@ -201,10 +172,7 @@ mod tests {
         let rows = closed_form(&c, &Network::LINEAR, &times).expect("linear");
         for (t, row) in times.iter().zip(rows) {
             for value in row {
-                assert!(
-                    (value - (t / 2.0).min(0.2)).abs() < 1e-14,
-                    "t = {t}: {value}"
-                );
+                assert!((value - (t / 2.0).min(0.2)).abs() < 1e-14, "t = {t}: {value}");
             }
         }
     }
@@ -219,10 +187,7 @@ mod tests {
             let row = &closed_form(&c, &Network::LINEAR, &[t]).expect("linear")[0];
             let exact = [-(-tau).exp_m1(), -0.5 * (-2.0 * tau).exp_m1()];
             for (value, exact) in row.iter().zip(exact) {
-                assert!(
-                    (value - exact).abs() < 1e-13,
-                    "τ = {tau}: {value} against {exact}"
-                );
+                assert!((value - exact).abs() < 1e-13, "τ = {tau}: {value} against {exact}");
             }
         }
     }

@@ -8,12 +8,7 @@ use crate::network::Network;
 /// The flow of the linear model. With r = s_yx − s_xx α, α̇ = sign(r) |r|^p has
 /// |r|^{1−p} = \[|r₀|^{1−p} − (1−p) s_xx t\]₊ for p < 1: component c saturates at the finite time |r₀|^{1−p}/((1−p) s_xx).
 /// p = 1 is GD and p = 0 is `SpecGD`, also for deep models; other p have a closed form for L = 1 only.
-pub(crate) fn closed_form(
-    p: f64,
-    c: &Components,
-    network: &Network,
-    times: &[f64],
-) -> Result<Vec<Vec<f64>>> {
+pub(crate) fn closed_form(p: f64, c: &Components, network: &Network, times: &[f64]) -> Result<Vec<Vec<f64>>> {
     if p >= 1.0 {
         return gd::closed_form(c, network, times);
     }
@@ -27,14 +22,7 @@ pub(crate) fn closed_form(
         });
     }
     let start = network.start();
-    Ok(times
-        .iter()
-        .map(|&t| {
-            c.pairs()
-                .map(|(yx, xx)| component(p, yx, xx, start, t))
-                .collect()
-        })
-        .collect())
+    Ok(times.iter().map(|&t| c.pairs().map(|(yx, xx)| component(p, yx, xx, start, t)).collect()).collect())
 }
 
 fn component(p: f64, yx: f64, xx: f64, start: f64, t: f64) -> f64 {
@@ -51,11 +39,7 @@ fn component(p: f64, yx: f64, xx: f64, start: f64, t: f64) -> f64 {
 /// sign(g) |g|^p where |g| is more than rounding noise, else 0.
 pub(crate) fn scalar_direction(p: f64, gradient: &[f64], floor: f64, out: &mut [f64]) {
     for (value, g) in out.iter_mut().zip(gradient) {
-        *value = if g.abs() > floor {
-            g.abs().powf(p).copysign(*g)
-        } else {
-            0.0
-        };
+        *value = if g.abs() > floor { g.abs().powf(p).copysign(*g) } else { 0.0 };
     }
 }
 
@@ -69,11 +53,7 @@ mod tests {
         let times = [0.0, 0.05, 0.2, 1.0, 5.0];
         let path = |p: f64| closed_form(p, &c, &Network::LINEAR, &times).expect("linear");
         let far = |a: &[Vec<f64>], b: &[Vec<f64>]| {
-            a.iter()
-                .flatten()
-                .zip(b.iter().flatten())
-                .map(|(x, y)| (x - y).abs())
-                .fold(0.0, f64::max)
+            a.iter().flatten().zip(b.iter().flatten()).map(|(x, y)| (x - y).abs()).fold(0.0, f64::max)
         };
         assert!(far(&path(1.0 - 1e-9), &path(1.0)) < 1e-8);
         assert!(far(&path(1e-9), &path(0.0)) < 1e-8);
@@ -86,13 +66,9 @@ mod tests {
         for p in [0.1, 0.5, 0.9] {
             for t in [0.05, 0.1, 0.2] {
                 let h = 1e-5;
-                let slope = (component(p, yx, xx, 0.0, t + h) - component(p, yx, xx, 0.0, t - h))
-                    / (2.0 * h);
+                let slope = (component(p, yx, xx, 0.0, t + h) - component(p, yx, xx, 0.0, t - h)) / (2.0 * h);
                 let rate = (yx - xx * component(p, yx, xx, 0.0, t)).powf(p);
-                assert!(
-                    (slope - rate).abs() < 1e-8,
-                    "p = {p}, t = {t}: {slope} against {rate}"
-                );
+                assert!((slope - rate).abs() < 1e-8, "p = {p}, t = {t}: {slope} against {rate}");
             }
             let saturation = yx.powf(1.0 - p) / ((1.0 - p) * xx);
             assert!(component(p, yx, xx, 0.0, 0.9 * saturation) < yx / xx);

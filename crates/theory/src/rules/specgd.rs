@@ -16,11 +16,7 @@ pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> V
                 .into_iter()
                 .map(|limit| {
                     let distance = limit.powf(1.0 / f64::from(exponent)) - start;
-                    if t >= distance.abs() {
-                        limit
-                    } else {
-                        (start + t.copysign(distance)).powi(exponent)
-                    }
+                    if t >= distance.abs() { limit } else { (start + t.copysign(distance)).powi(exponent) }
                 })
                 .collect()
         })
@@ -44,11 +40,7 @@ pub(crate) fn discrete(c: &Components, eta: f64, steps: usize) -> Vec<f64> {
             }
             let above = (limit / eta).ceil();
             let past = n - above;
-            if past < 0.0 {
-                eta * n
-            } else {
-                eta * (above - past % 2.0)
-            }
+            if past < 0.0 { eta * n } else { eta * (above - past % 2.0) }
         })
         .collect()
 }

@@ -113,10 +113,8 @@ impl Trajectories {
             let setting = |name: &str| format!("scale.{}.{name}", scale.name());
             context.positive(&setting("step_size"), sizes.step_size)?;
             if sizes.step_size > self.horizon {
-                return Err(context.error(
-                    &setting("step_size"),
-                    format!("{} must be at most the horizon, {}", sizes.step_size, self.horizon),
-                ));
+                return Err(context
+                    .error(&setting("step_size"), format!("{} must be at most the horizon, {}", sizes.step_size, self.horizon)));
             }
             context.at_least_one(&setting("points"), sizes.points)?;
             context.at_least_one(&setting("marks"), sizes.marks)?;

@@ -163,12 +163,9 @@ impl Training {
         }
         for (scale, sizes) in self.scale.iter() {
             let setting = |name: &str| format!("scale.{}.{name}", scale.name());
-            for (name, size) in [
-                ("train", sizes.train),
-                ("validation", sizes.validation),
-                ("test", sizes.test),
-                ("epochs", sizes.epochs),
-            ] {
+            for (name, size) in
+                [("train", sizes.train), ("validation", sizes.validation), ("test", sizes.test), ("epochs", sizes.epochs)]
+            {
                 context.at_least_one(&setting(name), size)?;
             }
             context.seeds(&setting("seeds"), &sizes.seeds)?;
