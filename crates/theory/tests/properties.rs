@@ -106,24 +106,26 @@ proptest! {
     #[test]
     fn specgd_commutes_with_rotations_and_signgd_does_not(mixture in mixtures(), seed in any::<u64>()) {
         let eta = mixture.horizon() / 20.5;
-        let mut alphas = Vec::new();
-        for rule in [Rule::SpecGd, Rule::SignGd] {
-            for moments in [
-                MatrixMoments::canonical(&mixture).expect("small"),
-                MatrixMoments::rotated(&mixture, seed).expect("small"),
-            ] {
-                let mut simulation = Simulation::new(&moments, &Network::LINEAR, rule, eta, 0).expect("valid");
-                for _ in 0..20 {
-                    simulation.advance().expect("finite");
-                }
-                alphas.push(simulation.alpha());
+        let path = |moments: &MatrixMoments, rule: Rule| {
+            let mut simulation = Simulation::new(moments, &Network::LINEAR, rule, eta, 0).expect("valid");
+            for _ in 0..20 {
+                simulation.advance().expect("finite");
             }
-        }
+            simulation.alpha()
+        };
         let far = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
-        prop_assert!(far(&alphas[0], &alphas[1]) < 1e-12);
+        let canonical = MatrixMoments::canonical(&mixture).expect("small");
+        let (spectral, sign) = (path(&canonical, Rule::SpecGd), path(&canonical, Rule::SignGd));
         // In the canonical basis the two rules agree.
-        prop_assert!(far(&alphas[0], &alphas[2]) < 1e-12);
-        prop_assert!(far(&alphas[2], &alphas[3]) > 1e-3 * mixture.horizon());
+        prop_assert!(far(&spectral, &sign) < 1e-12);
+        // One rotation of a few dimensions can come close to a permutation; four do not.
+        let mut largest = 0.0_f64;
+        for other in 0..4 {
+            let rotated = MatrixMoments::rotated(&mixture, seed.wrapping_add(other)).expect("small");
+            prop_assert!(far(&spectral, &path(&rotated, Rule::SpecGd)) < 1e-12);
+            largest = largest.max(far(&sign, &path(&rotated, Rule::SignGd)));
+        }
+        prop_assert!(largest > 1e-3 * mixture.horizon());
     }
 
     #[test]
