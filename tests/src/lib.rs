@@ -63,7 +63,7 @@ impl Workplace {
     /// The command, ready for more settings.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());
-        command.args(arguments).current_dir(self.path()).env_remove("ISORATE_STORE").env("RUST_BACKTRACE", "0");
+        command.args(arguments).current_dir(self.path()).env("RUST_BACKTRACE", "0");
         command
     }
 

@@ -57,7 +57,7 @@ pub enum Format {
 #[derive(Args)]
 pub struct Places {
     /// Folder of the results
-    #[arg(long, value_name = "DIR", default_value = ".isorate/results", env = "ISORATE_STORE")]
+    #[arg(long, value_name = "DIR", default_value = ".isorate/results")]
     pub store: PathBuf,
     /// Folder of the experiment specifications
     #[arg(long, value_name = "DIR", default_value = "paper/experiments")]
@@ -194,7 +194,7 @@ pub struct Run {
     #[arg(long)]
     pub resume: bool,
     /// Folder of the results
-    #[arg(long, value_name = "DIR", default_value = ".isorate/results", env = "ISORATE_STORE")]
+    #[arg(long, value_name = "DIR", default_value = ".isorate/results")]
     pub store: PathBuf,
 }
 
@@ -227,7 +227,7 @@ pub struct Tune {
     #[arg(long, value_enum, default_value = "default")]
     pub scale: Scale,
     /// Folder of the results
-    #[arg(long, value_name = "DIR", default_value = ".isorate/results", env = "ISORATE_STORE")]
+    #[arg(long, value_name = "DIR", default_value = ".isorate/results")]
     pub store: PathBuf,
 }
 

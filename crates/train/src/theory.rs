@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use isorate_results::{Header, Outcome, Provenance, Record, Run};
 use isorate_theory::{
-    Check, GapRow, Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, TrajectoryRow, VerifyConfig,
+    Check, Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, TrajectoryRow, VerifyConfig,
     bilinear_gap_curves, gap_curves, losses, trajectory, verify,
 };
 use serde_json::{Value, json};
@@ -126,49 +126,84 @@ fn trajectories(run: &TrajectoriesRun) -> Result<Vec<Record>, Error> {
     Ok(records)
 }
 
-/// `minority_gap` and `balanced_gap` of `gd` and `ngd` against SpecGD on (0, t*], for the group `linear` with the theorems'
-/// `minority_bound` and `balanced_bound`, closed form and simulation; and of `gd` for the group `bilinear`, closed form.
+/// `minority_gap` and `balanced_gap` of `gd` and `ngd` against SpecGD on (0, t*], t* being when SpecGD saturates the minority
+/// component.
+///
+/// Group `linear`: closed form with the theorems' `minority_bound` and `balanced_bound`, and simulation. Group `bilinear`, both
+/// layers from e^(−δ): closed form of `gd`, and simulation of both (the normalized flow has no closed form there).
 fn loss_gaps(run: &LossGapsRun) -> Result<Vec<Record>, Error> {
     let mixture = Mixture::new(run.mixture.clone())?;
-    let horizon = mixture.horizon();
-    let eta = horizon / run.steps as f64;
-    let dense: Vec<f64> = (1..=run.points).map(|i| horizon * i as f64 / run.points as f64).collect();
+    let linear = GapGrid { mixture: &mixture, network: Network::LINEAR, group: "linear", horizon: mixture.horizon(), run };
     let mut records = Vec::new();
-    let base = |rule: &str, t: f64, split: &str, group: &str| {
-        Record::at_step((t / eta).round() as u64).time(t).of(rule).split(split).group(group)
-    };
-    for row in gap_curves(&mixture, &dense)? {
-        let record =
-            |rule: &str, metric: &str, value: f64| base(rule, row.t, "closed-form", "linear").metric(metric).value(value);
-        records.push(record("gd", "minority_gap", row.gf_minority_gap()));
-        records.push(record("gd", "balanced_gap", row.gf_balanced_gap()));
-        records.extend(row.ngf_minority_gap().map(|gap| record("ngd", "minority_gap", gap)));
-        records.extend(row.ngf_balanced_gap().map(|gap| record("ngd", "balanced_gap", gap)));
+    for row in gap_curves(&mixture, &linear.dense())? {
+        let base = |rule: &str| linear.base(rule, row.t, "closed-form");
+        for (rule, minority, balanced) in [
+            ("gd", Some(row.gf_minority_gap()), Some(row.gf_balanced_gap())),
+            ("ngd", row.ngf_minority_gap(), row.ngf_balanced_gap()),
+        ] {
+            records.extend(minority.map(|gap| base(rule).metric("minority_gap").value(gap)));
+            records.extend(balanced.map(|gap| base(rule).metric("balanced_gap").value(gap)));
+        }
         if let Some(bounds) = row.bounds {
-            records.push(record("gd", "minority_bound", bounds.gf_minority));
-            records.push(record("gd", "balanced_bound", bounds.gf_balanced));
-            records.push(record("ngd", "minority_bound", bounds.ngf_minority));
-            records.push(record("ngd", "balanced_bound", bounds.ngf_balanced));
+            records.push(base("gd").metric("minority_bound").value(bounds.gf_minority));
+            records.push(base("gd").metric("balanced_bound").value(bounds.gf_balanced));
+            records.push(base("ngd").metric("minority_bound").value(bounds.ngf_minority));
+            records.push(base("ngd").metric("balanced_bound").value(bounds.ngf_balanced));
         }
     }
-    let times: Vec<f64> = marks(run.steps, run.marks).into_iter().skip(1).map(|n| n as f64 * eta).collect();
-    let simulate = |rule| follow(&mixture, rule, Network::LINEAR, times.clone(), Source::Simulation { eta });
-    let spec = simulate(Rule::SpecGd)?;
-    for (name, rule) in [("gd", Rule::Gd), ("ngd", Rule::Ngd)] {
-        for (row, spec) in simulate(rule)?.iter().zip(&spec) {
-            let (ours, spec) = (losses(&mixture, &row.alpha), losses(&mixture, &spec.alpha));
-            let base = base(name, row.t, "simulation", "linear");
-            records.push(base.clone().metric("minority_gap").value(ours.minority - spec.minority));
-            records.push(base.metric("balanced_gap").value(ours.balanced - spec.balanced));
-        }
-    }
-    let bilinear: Vec<GapRow> = bilinear_gap_curves(&mixture, run.bilinear_delta, &dense)?;
-    for row in bilinear {
-        let base = base("gd", row.t, "closed-form", "bilinear");
+    records.extend(linear.simulate(run.marks)?);
+    let network = Network::new(2, Some(run.bilinear_delta))?;
+    // A layer's value grows from e^(−δ) at rate 1 until its square is the limit.
+    let horizon = mixture.horizon().sqrt() - network.layer_start();
+    let bilinear = GapGrid { mixture: &mixture, network, group: "bilinear", horizon, run };
+    for row in bilinear_gap_curves(&mixture, run.bilinear_delta, &bilinear.dense())? {
+        let base = bilinear.base("gd", row.t, "closed-form");
         records.push(base.clone().metric("minority_gap").value(row.gf_minority_gap()));
         records.push(base.metric("balanced_gap").value(row.gf_balanced_gap()));
     }
+    records.extend(bilinear.simulate(run.points)?);
     Ok(records)
+}
+
+/// Where the gaps of one model are taken.
+struct GapGrid<'a> {
+    mixture: &'a Mixture,
+    network: Network,
+    group: &'static str,
+    horizon: f64,
+    run: &'a LossGapsRun,
+}
+
+impl GapGrid<'_> {
+    fn eta(&self) -> f64 {
+        self.horizon / self.run.steps as f64
+    }
+
+    fn dense(&self) -> Vec<f64> {
+        (1..=self.run.points).map(|i| self.horizon * i as f64 / self.run.points as f64).collect()
+    }
+
+    fn base(&self, rule: &str, t: f64, split: &str) -> Record {
+        Record::at_step((t / self.eta()).round() as u64).time(t).of(rule).split(split).group(self.group)
+    }
+
+    /// Gaps of simulated matrices after `count` evenly spaced numbers of steps, the last at t*.
+    fn simulate(&self, count: usize) -> Result<Vec<Record>, Error> {
+        let eta = self.eta();
+        let times: Vec<f64> = marks(self.run.steps, count).into_iter().skip(1).map(|n| n as f64 * eta).collect();
+        let paths = |rule| follow(self.mixture, rule, self.network, times.clone(), Source::Simulation { eta });
+        let spec = paths(Rule::SpecGd)?;
+        let mut records = Vec::new();
+        for (name, rule) in [("gd", Rule::Gd), ("ngd", Rule::Ngd)] {
+            for (row, spec) in paths(rule)?.iter().zip(&spec) {
+                let (ours, spec) = (losses(self.mixture, &row.alpha), losses(self.mixture, &spec.alpha));
+                let base = self.base(name, row.t, "simulation");
+                records.push(base.clone().metric("minority_gap").value(ours.minority - spec.minority));
+                records.push(base.metric("balanced_gap").value(ours.balanced - spec.balanced));
+            }
+        }
+        Ok(records)
+    }
 }
 
 /// Checks as the run that a `theory-checks` experiment would store, so that one table shows both.

@@ -151,6 +151,16 @@ impl LossGaps {
             return Err(context.error("mixture", format!("the theorems do not speak of it: {}", violated.join("; "))));
         }
         context.positive("bilinear_delta", self.bilinear_delta)?;
+        if (-self.bilinear_delta).exp() >= mixture.horizon().sqrt() {
+            return Err(context.error(
+                "bilinear_delta",
+                format!(
+                    "{} starts the layers at or above the minority component's limit\nhint: choose more than {:.2}",
+                    self.bilinear_delta,
+                    -0.5 * mixture.horizon().ln()
+                ),
+            ));
+        }
         for (scale, sizes) in self.scale.iter() {
             for (name, size) in [("steps", sizes.steps), ("points", sizes.points), ("marks", sizes.marks)] {
                 context.at_least_one(&format!("scale.{}.{name}", scale.name()), size)?;
