@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The root of the workspace.
+///
+/// # Panics
+/// Never: a workspace member has a parent folder.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests folder has a parent")
 }

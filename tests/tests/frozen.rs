@@ -1,5 +1,7 @@
 //! Tables, figures and claims from the frozen results: what the repository shows is what its results give.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails by a panic says all that is needed")]
+
 use isorate_tests::{Workplace, root};
 
 #[test]

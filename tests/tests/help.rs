@@ -1,5 +1,9 @@
 //! The command line is a contract: its help texts are snapshots.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails by a panic says all that is needed")]
+
+use std::fmt::Write as _;
+
 use isorate_tests::Workplace;
 
 #[test]
@@ -9,7 +13,7 @@ fn help_texts() {
     for command in ["figures", "verify-theory", "trajectory", "run", "tune", "replay", "claims"] {
         let help = workplace.succeed(&[command, "--help"]).stdout;
         assert!(help.contains("Example:"), "{command} has no example");
-        text.push_str(&format!("\n──── {command} ────\n{help}"));
+        write!(text, "\n──── {command} ────\n{help}").unwrap();
     }
     insta::assert_snapshot!(text);
 }

@@ -1,5 +1,7 @@
 //! The README is the manual: its commands are run, and what they print is compared.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails by a panic says all that is needed")]
+
 use isorate_tests::{Workplace, root};
 
 fn readme() -> String {

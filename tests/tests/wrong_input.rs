@@ -1,5 +1,7 @@
 //! Wrong input ends with exit code 2 and a message that names the file or setting, the value and the rule.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails by a panic says all that is needed")]
+
 use isorate_tests::Workplace;
 
 /// Runs the binary and returns its message, after checking that it is a clean refusal.

@@ -1,4 +1,6 @@
-//! What the command line accepts: a contract with its users.
+//! What the command line accepts: a contract with its users. (The doc comments are the help texts.)
+
+#![allow(clippy::doc_markdown, clippy::struct_field_names, reason = "doc comments and names are what users see")]
 
 use std::path::PathBuf;
 

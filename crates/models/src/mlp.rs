@@ -125,7 +125,9 @@ mod tests {
                     let w: Vec<Vec<f32>> = layer.weight().to_vec2().unwrap();
                     let b: Vec<f32> = layer.bias().unwrap().to_vec1().unwrap();
                     if i > 0 && activation == Activation::Relu {
-                        h.iter_mut().for_each(|v| *v = v.max(0.0));
+                        for v in &mut h {
+                            *v = v.max(0.0);
+                        }
                     }
                     h = w
                         .iter()

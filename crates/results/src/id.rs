@@ -86,7 +86,7 @@ mod tests {
         let b: Value = serde_json::from_str(r#"{"a":{"x":true,"y":"é\""},"b":[1,2.5]}"#).unwrap();
         assert_eq!(canonical_json(&a).unwrap(), r#"{"a":{"x":true,"y":"é\""},"b":[1,2.5]}"#);
         assert_eq!(RunId::of(&a).unwrap(), RunId::of(&b).unwrap());
-        assert_ne!(RunId::of(&a).unwrap(), RunId::of(&json!({"b": [1, 2.5000001], "a": {"y": "é\"", "x": true}})).unwrap());
+        assert_ne!(RunId::of(&a).unwrap(), RunId::of(&json!({"b": [1, 2.500_000_1], "a": {"y": "é\"", "x": true}})).unwrap());
         assert_ne!(RunId::of(&json!({"lr": 1})).unwrap(), RunId::of(&json!({"lr": 1.0})).unwrap());
     }
 

@@ -97,7 +97,7 @@ fn read_records(bytes: Vec<u8>) -> PolarsResult<Vec<Record>> {
         Ok(frame.column(name)?.str()?.iter().map(|text| text.unwrap_or_default().to_owned()).collect())
     };
     let floats = |name: &str| -> PolarsResult<Vec<Option<f64>>> { Ok(frame.column(name)?.f64()?.iter().collect()) };
-    let steps: Vec<u64> = frame.column("step")?.u64()?.iter().map(|step| step.unwrap_or_default()).collect();
+    let steps: Vec<u64> = frame.column("step")?.u64()?.iter().map(Option::unwrap_or_default).collect();
     let (optimizer, split, metric, group) = (strings("optimizer")?, strings("split")?, strings("metric")?, strings("group")?);
     let (epoch, time, value) = (floats("epoch")?, floats("time")?, floats("value")?);
     let texts = optimizer.into_iter().zip(split).zip(metric).zip(group);

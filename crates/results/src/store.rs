@@ -5,7 +5,7 @@ use crate::atomic::PARTIAL_PREFIX;
 use crate::{Error, Run, RunId, parquet, write_atomic};
 
 /// A partial file this old belongs to no living writer.
-const STALE: Duration = Duration::from_secs(3600);
+const STALE: Duration = Duration::from_hours(1);
 
 /// A folder of runs: `<experiment>/<run id>.parquet`.
 #[derive(Clone, Debug)]

@@ -199,7 +199,7 @@ impl<'a> Simulation<'a> {
             match &before {
                 None => self.layers[index].gradient.copy_from(&pulled),
                 Some(before) => {
-                    multiply(self.layers[index].gradient.as_mut(), Accum::Replace, pulled.as_ref(), before.transpose(), 1.0)
+                    multiply(self.layers[index].gradient.as_mut(), Accum::Replace, pulled.as_ref(), before.transpose(), 1.0);
                 }
             }
             let weights = &self.layers[index].weights;

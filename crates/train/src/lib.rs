@@ -4,6 +4,8 @@
 //! that says everything its numbers depend on; the [`Runner`] takes from the store what is finished and computes the rest.
 //! Figures see only what is in the store.
 
+#![allow(clippy::doc_markdown, reason = "formulas such as Σ_yx are set as in the paper")]
+
 mod colored;
 mod error;
 mod evaluate;

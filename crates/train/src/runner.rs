@@ -73,6 +73,9 @@ impl Runner<'_> {
     /// The runs of `tasks`, in their order: from the store where they are finished, else computed and stored.
     ///
     /// After an error, and after a request to stop, what was finished before is in the store.
+    ///
+    /// # Panics
+    /// Only if a worker panicked.
     pub fn ensure(&self, tasks: &[Task]) -> Result<Vec<Run>, Error> {
         let mut runs = self.find(tasks)?;
         let missing: Vec<usize> = (0..tasks.len()).filter(|&i| runs[i].is_none()).collect();

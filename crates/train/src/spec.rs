@@ -189,7 +189,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// `unknown … \`x\``, with the nearest name there is, or all of them.
+/// Says that a name is unknown, with the nearest one there is, or all of them.
 pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     let nearest = known
         .iter()

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use isorate_results::{Header, Outcome, Provenance, Record, Run};
 use isorate_theory::{
-    Check, Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, TrajectoryRow, VerifyConfig,
-    bilinear_gap_curves, gap_curves, losses, trajectory, verify,
+    Check, Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, TrajectoryRow, VerifyConfig, bilinear_gap_curves,
+    gap_curves, losses, trajectory, verify,
 };
 use serde_json::{Value, json};
 
@@ -85,6 +85,12 @@ fn mixture_spec(config: &MixtureConfig) -> Value {
     })
 }
 
+/// The nearest number of steps.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "specifications allow positive sizes only")]
+fn whole(steps: f64) -> usize {
+    steps.round() as usize
+}
+
 /// `count` + 1 numbers of steps, evenly spread over 0..=`steps`, without repetition.
 fn marks(steps: usize, count: usize) -> Vec<usize> {
     let mut marks: Vec<usize> = (0..=count).map(|i| i * steps / count).collect();
@@ -103,7 +109,7 @@ fn trajectories(run: &TrajectoriesRun) -> Result<Vec<Record>, Error> {
     let eta = run.step_size;
     let dense: Vec<f64> = (0..run.points).map(|i| run.horizon * i as f64 / (run.points - 1).max(1) as f64).collect();
     // As many whole steps as the horizon holds.
-    let steps = (run.horizon / eta * (1.0 + 1e-12)).floor() as usize;
+    let steps = whole(run.horizon / eta * (1.0 + 1e-12) - 0.5);
     let simulated: Vec<f64> = marks(steps, run.marks).into_iter().map(|n| n as f64 * eta).collect();
     let mut records = Vec::new();
     let components = mixture.priors().iter().zip(mixture.components().limits());
@@ -118,7 +124,7 @@ fn trajectories(run: &TrajectoriesRun) -> Result<Vec<Record>, Error> {
             [("closed-form", &dense, Source::ClosedForm), ("simulation", &simulated, Source::Simulation { eta })]
         {
             for row in follow(&mixture, rule, Network::LINEAR, times.clone(), source)? {
-                let base = Record::at_step((row.t / eta).round() as u64).time(row.t).of(name).split(split).metric("alpha");
+                let base = Record::at_step(whole(row.t / eta) as u64).time(row.t).of(name).split(split).metric("alpha");
                 records.extend(row.alpha.iter().enumerate().map(|(c, alpha)| base.clone().group(&c.to_string()).value(*alpha)));
             }
         }
@@ -184,7 +190,7 @@ impl GapGrid<'_> {
     }
 
     fn base(&self, rule: &str, t: f64, split: &str) -> Record {
-        Record::at_step((t / self.eta()).round() as u64).time(t).of(rule).split(split).group(self.group)
+        Record::at_step(whole(t / self.eta()) as u64).time(t).of(rule).split(split).group(self.group)
     }
 
     /// Gaps of simulated matrices after `count` evenly spaced numbers of steps, the last at t*.

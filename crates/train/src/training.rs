@@ -57,7 +57,7 @@ impl TrainingRun {
         log.measure(step, &mut losses)?;
         let finished = |records, outcome| Ok(Product { outcome, records, notes: BTreeMap::new() });
         for epoch in 0..self.epochs {
-            let mut order: Vec<u32> = (0..samples as u32).collect();
+            let mut order: Vec<u32> = (0..u32::try_from(samples).unwrap_or(u32::MAX)).collect();
             order.shuffle(&mut stream(self.seed, "shuffle", epoch as u64));
             for (i, batch) in order.chunks(self.batch_size).enumerate() {
                 stop.check()?;

@@ -12,8 +12,8 @@ pub fn run(arguments: &Replay) -> anyhow::Result<Verdict> {
     for replay in &replays {
         let tolerance = arguments.tol.unwrap_or(replay.tolerance);
         writeln!(text, "{} {:.3e}", replay.file.display(), replay.max_abs_diff)?;
-        // Written so that a difference that is not a number fails.
-        if !(replay.max_abs_diff <= tolerance) {
+        // A difference that is not a number fails.
+        if replay.max_abs_diff > tolerance || replay.max_abs_diff.is_nan() {
             failed += 1;
             output::message(&format!(
                 "{}: differs by {:.3e} at step {}, more than {tolerance:e}",

@@ -16,7 +16,7 @@ pub fn run(arguments: &Tune) -> anyhow::Result<Verdict> {
     let mut text = String::new();
     for (key, choice) in tuned.choices() {
         for (step_size, score) in choice.step_sizes.iter().zip(&choice.validation) {
-            let mark = if *step_size == choice.step_size { "  chosen" } else { "" };
+            let mark = if step_size.total_cmp(&choice.step_size).is_eq() { "  chosen" } else { "" };
             writeln!(text, "{key:8} {step_size:8}  {score:.4}{mark}")?;
         }
         if choice.at_edge() {
