@@ -166,7 +166,7 @@ fn gaps_and_theory() {
     assert_eq!(gap(10.0).state, State::Fails);
     let check = |id: &str| format!("{{ kind = \"theory-check\", check = \"{id}\" }}");
     assert_eq!(one(&check("thm1-balanced"), &[t1()]).value, Some(0.612_345_678_9));
-    assert_eq!(one(&check("thm2-balanced"), &[t1()]).state, State::Fails);
+    assert_eq!(one(&check("thm2-balanced-quarter"), &[t1()]).state, State::Fails);
     let message = failure(&claim(&check("thm3")), &[t1()]);
     assert!(message.contains("claim `c`: there is no check `thm3`; there are `thm1-minority`"), "{message}");
 }
@@ -212,7 +212,7 @@ fn mistakes_in_the_file_name_the_claim() {
 fn the_table_of_claims() {
     let checks = [
         ("a", "{ kind = \"theory-check\", check = \"thm1-minority\" }"),
-        ("b", "{ kind = \"theory-check\", check = \"thm2-balanced\" }"),
+        ("b", "{ kind = \"theory-check\", check = \"thm2-balanced-quarter\" }"),
         ("c", "{ kind = \"equal-slopes\", of = \"specgd\", split = \"simulation\", bound = 1e-3 }"),
         ("d", "{ kind = \"accuracy-lead\", of = \"muon\", over = [\"nmd\"], group = \"minority\", epoch = 1.0, bound = 0.0 }"),
     ];

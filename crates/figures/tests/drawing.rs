@@ -183,8 +183,8 @@ fn a_missing_run_or_record_is_named() {
     run.notes.remove("thm1-balanced.quantity");
     assert!(error("t1", &[run]).contains("note `thm1-balanced.quantity`"));
     let mut run = t1();
-    run.records.retain(|record| !(record.metric == "pass" && record.group == "thm2-balanced"));
-    assert!(error("t1", &[run]).contains("group `thm2-balanced`"));
+    run.records.retain(|record| !(record.metric == "pass" && record.group == "thm2-balanced-quarter"));
+    assert!(error("t1", &[run]).contains("group `thm2-balanced-quarter`"));
 
     // Runs without a single number.
     for entry in catalogue() {

@@ -133,12 +133,14 @@ impl Runner<'_> {
             // network are too short to be split.
             Work::Training(run) if self.workers > 1 => single_threaded(|| run.execute(cache, self.stop, &step))?,
             Work::Training(run) => run.execute(cache, self.stop, &step)?,
-            Work::Moments(run) => run.execute()?,
+            // A sum that is split over threads depends, in its last bits, on their number.
+            Work::Moments(run) => single_threaded(|| run.execute())?,
             Work::Theory(run) => run.execute()?,
         };
         let mut provenance = self.provenance.clone();
         provenance.wall_seconds = start.elapsed().as_secs_f64();
         provenance.threads = match &task.work {
+            Work::Moments(_) => 1,
             Work::Training(_) if self.workers > 1 => 1,
             _ => std::thread::available_parallelism().map_or(1, usize::from),
         };

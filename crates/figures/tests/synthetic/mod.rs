@@ -242,15 +242,15 @@ pub fn t1() -> Run {
     let checks = [
         ("thm1-minority", "L_m(GF) − L_m(Spec) ≥ μt/4 on (0, t*]", "smallest gap/(μt) | all mixtures", 0.3261, 0.25, 1.0),
         ("thm1-balanced", "L_bal(GF) − L_bal(Spec) ≥ μt/2 on (0, t*]", "smallest gap/(μt)", 0.612_345_678_9, 0.5, 1.0),
-        ("thm2-balanced", "L_bal(NGF) − L_bal(Spec) ≥ μt/4 on (0, t*]", "smallest gap/(μt)", 0.2413, 0.25, 0.0),
-        ("gd-closed-form", "α_c(n) of GD, simulation & closed form", "largest relative error", 3.2e-15, 1e-12, 1.0),
+        ("thm2-balanced-quarter", "L_bal(NGF) − L_bal(Spec) ≥ μt/4 on (0, t*]", "smallest gap/(μt)", 0.2413, 0.25, 0.0),
+        ("limit-common", "α_c(n) of GD, simulation & closed form", "largest relative error", 3.2e-15, 1e-12, 1.0),
     ];
     let mut records = Vec::new();
     let mut notes = Vec::new();
     for (id, statement, quantity, value, bound, pass) in checks {
         let record =
             |metric: &str, value: f64| Record::at_step(0).of("theory").split("check").metric(metric).group(id).value(value);
-        let margin = if id == "gd-closed-form" { bound - value } else { value - bound };
+        let margin = if id == "limit-common" { bound - value } else { value - bound };
         records.extend([record("value", value), record("bound", bound), record("margin", margin), record("pass", pass)]);
         notes.push((format!("{id}.statement"), statement.to_owned()));
         notes.push((format!("{id}.quantity"), quantity.to_owned()));
