@@ -19,7 +19,8 @@ impl Store {
     /// What killed writers left behind is removed.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         if folder.exists() && !folder.is_dir() {
-            return Err(Error::Unreadable { path: folder.to_owned(), reason: "a store is a folder, and this is a file".into() });
+            let message = format!("{}: a store is a folder, and this is a file", folder.display());
+            return Err(std::io::Error::new(std::io::ErrorKind::NotADirectory, message).into());
         }
         let store = Self { folder: folder.to_owned() };
         if folder.is_dir() {

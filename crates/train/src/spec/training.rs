@@ -83,6 +83,9 @@ pub struct TrainingScale {
     pub(crate) tuning_seeds: Vec<u64>,
 }
 
+/// Images in the embedded training and test set.
+const EMBEDDED: [usize; 2] = [12_000, 4_000];
+
 const RULES: [&str; 9] = ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon"];
 
 impl OptimizerSpec {
@@ -168,6 +171,14 @@ impl Training {
             {
                 context.at_least_one(&setting(name), size)?;
             }
+            for (name, size, most) in
+                [("train", sizes.train.saturating_add(sizes.validation), EMBEDDED[0]), ("test", sizes.test, EMBEDDED[1])]
+            {
+                if size > most {
+                    let what = if name == "train" { "train and validation images together" } else { "test images" };
+                    return Err(context.error(&setting(name), format!("{size} {what}, and the embedded set has {most}")));
+                }
+            }
             context.seeds(&setting("seeds"), &sizes.seeds)?;
             context.seeds(&setting("tuning_seeds"), &sizes.tuning_seeds)?;
             if let Some(seed) = sizes.tuning_seeds.iter().find(|seed| sizes.seeds.contains(seed)) {
@@ -178,5 +189,19 @@ impl Training {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use isorate_data::{Split, mnist};
+
+    use super::EMBEDDED;
+
+    #[test]
+    fn the_embedded_sizes_are_those_of_the_data() {
+        for (split, size) in Split::ALL.into_iter().zip(EMBEDDED) {
+            assert_eq!(mnist().load(split).unwrap().len(), size);
+        }
     }
 }
