@@ -51,8 +51,8 @@ pub enum Error {
         /// What the drawing library said.
         reason: String,
     },
-    /// A file could not be written.
-    #[error("cannot write {}", path.display())]
+    /// A file could not be written; the message names it.
+    #[error("{source}")]
     Write {
         /// The file.
         path: PathBuf,
