@@ -23,7 +23,7 @@ pub struct Progress {
 impl Progress {
     pub fn new(experiment: &str) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
-            let bar = ProgressBar::new(0);
+            let bar = ProgressBar::new(PARTS);
             if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:30} {percent:>3}% {elapsed}, {eta} left  {msg}") {
                 bar.set_style(style);
             }
