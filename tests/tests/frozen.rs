@@ -11,7 +11,13 @@ fn tables() {
     for (path, bytes) in workplace.files("out") {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if [".md", ".tex", ".csv"].iter().any(|ending| name.ends_with(ending)) {
-            insta::assert_snapshot!(name, String::from_utf8(bytes).unwrap());
+            let text = String::from_utf8(bytes).unwrap();
+            if name.ends_with(".tex") {
+                // A character without a command stops LaTeX; only the caption, a comment on the first line, may hold one.
+                let plain = |line: &&str| line.is_ascii();
+                assert_eq!(text.lines().skip(1).find(|line| !plain(line)), None, "{name}");
+            }
+            insta::assert_snapshot!(name, text);
         }
     }
 }

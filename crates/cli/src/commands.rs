@@ -90,7 +90,7 @@ fn check_writable(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A shorter word for the experiment's plan, for those that need the step sizes chosen beside it.
+/// The runs of an experiment at the step sizes that were chosen beside its specification.
 fn plan(file: &Path, experiment: &Experiment, scale: args::Scale) -> Result<Vec<Task>, Error> {
     isorate_train::plan(experiment, scale.into(), &isorate_train::Tuned::read(file)?)
 }

@@ -8,7 +8,7 @@ pub fn provenance() -> Provenance {
         code_revision: env!("ISORATE_REVISION").into(),
         code_dirty: env!("ISORATE_DIRTY") == "true",
         lock_hash: lock_hash(),
-        versions: [("isorate", env!("CARGO_PKG_VERSION")), ("rustc", env!("ISORATE_RUSTC"))]
+        versions: [("isorate", env!("CARGO_PKG_VERSION")), ("candle", candle_version()), ("rustc", env!("ISORATE_RUSTC"))]
             .into_iter()
             .map(|(name, version)| (name.to_owned(), version.to_owned()))
             .collect(),
@@ -17,7 +17,24 @@ pub fn provenance() -> Provenance {
     }
 }
 
-/// BLAKE3 of the lock file that fixes every dependency's version, candle's among them.
+/// The lock file that fixes every dependency's version.
+const LOCK: &str = include_str!("../../../Cargo.lock");
+
 fn lock_hash() -> String {
-    blake3::hash(include_bytes!("../../../Cargo.lock")).to_hex().to_string()
+    blake3::hash(LOCK.as_bytes()).to_hex().to_string()
+}
+
+/// candle's version, as the lock file has it.
+fn candle_version() -> &'static str {
+    LOCK.split_once("name = \"candle-core\"\nversion = \"")
+        .and_then(|(_, rest)| rest.split_once('"'))
+        .map_or("unknown", |(version, _)| version)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn candle_has_a_version() {
+        assert!(super::candle_version().starts_with(|c: char| c.is_ascii_digit()), "{}", super::candle_version());
+    }
 }

@@ -60,8 +60,9 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     if models.len() > 1 {
         caption.push_str(" The theorems are about the linear model.");
     }
-    if parts.joined {
-        caption.push_str(" Lines of the bilinear model join simulated points.");
+    if !parts.joined.is_empty() {
+        let rules: Vec<String> = RULES.iter().filter(|key| parts.joined.contains(key)).map(|key| style::rule(key).name).collect();
+        caption.push_str(&format!(" In the bilinear model the line of {} joins simulated points.", rules.join(" and that of ")));
     }
     Ok(Figure {
         id: "f5",
@@ -79,8 +80,8 @@ struct Parts {
     simulation: bool,
     /// What the bounds are, in words.
     bounds: Vec<String>,
-    /// Whether the lines of a model are joined simulations.
-    joined: bool,
+    /// The rules whose line in the bilinear model joins simulated points.
+    joined: Vec<&'static str>,
 }
 
 /// `0.5 μt for the minority loss of NGD`, from the end of a bound; nothing where the mixture is not stored.
@@ -113,7 +114,7 @@ fn panel(
                 return Err(selection.missing(of("closed-form", gap)));
             }
             theory.clone_from(&simulation);
-            parts.joined = true;
+            parts.joined.push(key);
         }
         let limit = over_time(run, of("closed-form", bound));
         if model == "linear" && limit.is_empty() {

@@ -165,9 +165,12 @@ fn latex(text: &str) -> String {
         let run = |from: usize, is: fn(char) -> bool| characters[from..].iter().take_while(|&&next| is(next)).count();
         // A subscript belongs to one letter that stands alone.
         let alone = index > 0 && characters[index - 1].is_alphabetic() && !(index > 1 && characters[index - 2].is_alphanumeric());
-        let subscript = if character == '_' && alone { run(index + 1, char::is_alphanumeric) } else { 0 };
+        let subscript = if character == '_' && alone { subscript(&characters[index + 1..]) } else { 0 };
         let power = run(index, |next| raised(next).is_some());
-        if subscript > 0 {
+        if let Some((exponent, length)) = exponent(&characters[index..]) {
+            out.push_str(&format!("\\textsuperscript{{{}}}", latex(&exponent)));
+            index += length;
+        } else if subscript > 0 {
             let letters: String = characters[index + 1..=index + subscript].iter().collect();
             out.push_str(&format!("$_{{{letters}}}$"));
             index += 1 + subscript;
@@ -184,6 +187,27 @@ fn latex(text: &str) -> String {
         }
     }
     out
+}
+
+/// What a `^` raises, and how many characters say so: `^n`, or all between the braces of `^{1/L}`.
+fn exponent(rest: &[char]) -> Option<(String, usize)> {
+    match rest {
+        ['^', '{', inner @ ..] => {
+            let length = inner.iter().position(|&next| next == '}')?;
+            Some((inner[..length].iter().collect(), length + 3))
+        }
+        ['^', next, ..] if next.is_alphanumeric() => Some((next.to_string(), 2)),
+        _ => None,
+    }
+}
+
+/// How many characters after a `_` belong to the subscript: letters and digits, and one further index after a comma that
+/// is not followed by a space, as in `s_xx,c`. A raised digit is a power of the whole, as in `α_j²`.
+fn subscript(rest: &[char]) -> usize {
+    let name = |rest: &[char]| rest.iter().take_while(|&&next| next.is_alphanumeric() && raised(next).is_none()).count();
+    let first = name(rest);
+    let second = if first > 0 && rest.get(first) == Some(&',') { name(&rest[first + 1..]) } else { 0 };
+    if second > 0 { first + 1 + second } else { first }
 }
 
 /// The digit or sign that a raised character stands for.
@@ -215,6 +239,7 @@ fn command(character: char) -> Option<String> {
         'μ' | 'µ' => r"\mu",
         'σ' => r"\sigma",
         'Σ' => r"\Sigma",
+        'ρ' => r"\rho",
         'τ' => r"\tau",
         'φ' => r"\varphi",
         '∇' => r"\nabla",
@@ -225,6 +250,7 @@ fn command(character: char) -> Option<String> {
         '∈' => r"\in",
         '∞' => r"\infty",
         '→' => r"\to",
+        '←' => r"\leftarrow",
         '±' => r"\pm",
         '×' => r"\times",
         '÷' => r"\div",
@@ -281,5 +307,15 @@ mod tests {
             ],
         };
         insta::assert_snapshot!("escapes", format!("{}\n{}\n{}", table.markdown_page(), table.latex(), table.csv()));
+    }
+
+    #[test]
+    fn latex_sets_indices_and_powers() {
+        assert_eq!(latex("s_xx,c t"), "s$_{xx,c}$ t");
+        assert_eq!(latex("L_m, L_bal"), "L$_{m}$, L$_{bal}$");
+        assert_eq!(latex("Σ_j α_j²"), "$\\Sigma$$_{j}$ $\\alpha$$_{j}$$^{2}$");
+        assert_eq!(latex("(1 − η)^n"), "(1 $-$ $\\eta$)\\textsuperscript{n}");
+        assert_eq!(latex("e^{−s_xx,c t}"), "e\\textsuperscript{$-$s$_{xx,c}$ t}");
+        assert_eq!(latex("a^{b"), "a$\\hat{}$\\{b");
     }
 }

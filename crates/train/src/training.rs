@@ -62,7 +62,7 @@ impl TrainingRun {
             for (i, batch) in order.chunks(self.batch_size).enumerate() {
                 stop.check()?;
                 let batch = Tensor::from_slice(batch, batch.len(), &device)?;
-                let loss = cross_entropy(
+                let loss = candle_nn::loss::cross_entropy(
                     &model.forward(&data.train.index_select(&batch, 0)?)?,
                     &data.train_labels.index_select(&batch, 0)?,
                 )?;
@@ -116,11 +116,6 @@ fn parameters(model: &Mlp) -> Vec<NamedParam> {
             NamedParam { name, role, var }
         })
         .collect()
-}
-
-/// Mean over the batch of −log softmax(logits)\[label\].
-fn cross_entropy(logits: &Tensor, labels: &Tensor) -> candle_core::Result<Tensor> {
-    candle_nn::loss::cross_entropy(logits, labels)
 }
 
 struct Log<'a> {
