@@ -10,9 +10,10 @@ fn tables() {
     workplace.succeed(&["figures", "--frozen", "--out", "out"]);
     for (path, bytes) in workplace.files("out") {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
-        if [".md", ".tex", ".csv"].iter().any(|ending| name.ends_with(ending)) {
+        let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+        if ["md", "tex", "csv"].contains(&extension) {
             let text = String::from_utf8(bytes).unwrap();
-            if name.ends_with(".tex") {
+            if extension == "tex" {
                 // A character without a command stops LaTeX; only the caption, a comment on the first line, may hold one.
                 let foreign = text.lines().skip(1).find(|line| !line.is_ascii());
                 assert_eq!(foreign, None, "{name}");
