@@ -31,6 +31,7 @@
 
 mod checks;
 mod components;
+pub mod derivations;
 mod discrete;
 mod error;
 mod gaps;
@@ -40,6 +41,7 @@ mod mixture;
 mod moments;
 mod network;
 mod ode;
+mod part;
 mod quadrature;
 mod random;
 mod ratios;
@@ -48,7 +50,7 @@ mod simulation;
 mod summation;
 mod trajectory;
 
-pub use checks::{Check, STATEMENTS, VerifyConfig, statement, verify};
+pub use checks::{Check, VerifyConfig, heading, statement, verify};
 pub use components::Components;
 pub use discrete::discrete;
 pub use error::{Error, Result};

@@ -2,6 +2,7 @@ use faer::{Mat, MatRef};
 
 use crate::mixture::Mixture;
 use crate::moments::MatrixMoments;
+use crate::part::{Part, part};
 
 /// Losses of one iterate with aligned components α.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,8 +19,9 @@ pub struct Losses {
 /// L_c = ½ E\[‖e_c − W x‖² | y = c\] = ½ \[(1 − μ α_c)² + σ² Σ_j α_j²\] (arXiv 2510.22980, before Theorem 1; no constant has to
 /// be dropped in this form). `alpha` has one entry for each class.
 pub fn losses(mixture: &Mixture, alpha: &[f64]) -> Losses {
-    let noise = mixture.noise_std().powi(2) * alpha.iter().map(|a| a * a).sum::<f64>();
-    let classes = alpha.iter().map(|a| 0.5 * ((1.0 - mixture.mean_norm() * a).powi(2) + noise)).collect();
+    let noise = part(Part::LossNoise, mixture.noise_std().powi(2) * alpha.iter().map(|a| a * a).sum::<f64>());
+    let signal = |a: f64| part(Part::LossSignal, mixture.mean_norm() * a);
+    let classes = alpha.iter().map(|&a| 0.5 * ((1.0 - signal(a)).powi(2) + noise)).collect();
     collect(mixture, classes)
 }
 

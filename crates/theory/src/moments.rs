@@ -2,15 +2,18 @@ use faer::{Accum, Mat, MatRef};
 
 use crate::components::Components;
 use crate::error::{Error, Result};
-use crate::linalg::multiply;
+use crate::linalg::{frobenius, multiply};
 use crate::mixture::Mixture;
 use crate::random::{Purpose, orthonormal, stream};
 
 /// Dense d×d moments stay below 32 MiB.
 const LARGEST_DIM: usize = 2048;
 
-/// Moments Σ_yx = U S_yx Vᵀ (k×d) and Σ_xx = V S_xx Vᵀ + σ² (I − V Vᵀ) (d×d) as dense matrices, with the bases U (k×k)
-/// and V (d×k, orthonormal columns) that diagonalize them (Condition 1 of arXiv 2510.22980).
+/// Moments Σ_yx = U S_yx Vᵀ (k×d) and Σ_xx (d×d) as dense matrices, with bases U (k×r) and V (d×r) of orthonormal columns for
+/// the r ≤ k components.
+///
+/// Condition 1 (arXiv 2510.22980) says that Vᵀ Σ_xx V is diagonal, S_xx. A mixture keeps it, with r = k; moments that were
+/// [given](Self::given) keep it up to [`Self::condition1_residual`].
 #[derive(Debug, Clone)]
 pub struct MatrixMoments {
     components: Components,
@@ -47,6 +50,59 @@ impl MatrixMoments {
         Ok(Self::from_bases(mixture, left, right))
     }
 
+    /// Moments that come from no mixture: `cross` = Σ_yx (k×d) and `second` = Σ_xx (d×d, symmetric).
+    ///
+    /// U and V are the singular vectors of Σ_yx with singular values s_yx,c above max(k, d) ε of the largest, in descending order, and
+    /// s_xx,c = v_cᵀ Σ_xx v_c. Fails for matrices whose shapes do not fit, with entries that are not finite, or without a
+    /// positive singular value.
+    pub fn given(cross: Mat<f64>, second: Mat<f64>) -> Result<Self> {
+        let (k, d) = cross.shape();
+        check_dim(d)?;
+        if second.shape() != (d, d) {
+            return Err(Error::setting(
+                "sigma_xx",
+                format_args!("{}×{}", second.nrows(), second.ncols()),
+                format!("must be {d}×{d}, as sigma_yx has {d} columns"),
+                "sigma_yx is E[y xᵀ] (k×d) and sigma_xx is E[x xᵀ] (d×d)",
+            ));
+        }
+        for (name, matrix) in [("sigma_yx", &cross), ("sigma_xx", &second)] {
+            if !matrix.as_ref().is_all_finite() {
+                return Err(Error::setting(
+                    name,
+                    format_args!("a matrix"),
+                    "every entry must be finite",
+                    "look for NaN in the data",
+                ));
+            }
+        }
+        let svd = cross.thin_svd().map_err(|_| Error::Svd { rows: k, cols: d })?;
+        let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
+        let floor = k.max(d) as f64 * f64::EPSILON * values.first().copied().unwrap_or(0.0);
+        let rank = values.iter().take_while(|value| **value > floor).count();
+        let left = svd.U().subcols(0, rank).to_owned();
+        let right = svd.V().subcols(0, rank).to_owned();
+        let mut image = Mat::zeros(d, rank);
+        multiply(image.as_mut(), Accum::Replace, second.as_ref(), right.as_ref(), 1.0);
+        let s_xx = (0..rank).map(|c| (0..d).map(|i| right[(i, c)] * image[(i, c)]).sum()).collect();
+        let components = Components::new(values[..rank].to_vec(), s_xx, d)?;
+        Ok(Self { components, cross, second, left, right })
+    }
+
+    /// ‖Vᵀ Σ_xx V − S_xx‖_F / ‖S_xx‖_F, how far Condition 1 is from true; 0 for a mixture, up to rounding.
+    pub fn condition1_residual(&self) -> f64 {
+        let (d, rank) = self.right.shape();
+        let mut image = Mat::zeros(d, rank);
+        multiply(image.as_mut(), Accum::Replace, self.second.as_ref(), self.right.as_ref(), 1.0);
+        let mut rotated = Mat::zeros(rank, rank);
+        multiply(rotated.as_mut(), Accum::Replace, self.right.transpose(), image.as_ref(), 1.0);
+        for (c, value) in self.components.s_xx().iter().enumerate() {
+            rotated[(c, c)] -= value;
+        }
+        let scale = self.components.s_xx().iter().map(|value| value * value).sum::<f64>().sqrt();
+        frobenius(rotated.as_ref()) / scale
+    }
+
     fn from_bases(mixture: &Mixture, left: Mat<f64>, right: Mat<f64>) -> Self {
         let (mu, variance) = (mixture.mean_norm(), mixture.noise_std().powi(2));
         let priors = mixture.priors();
@@ -75,22 +131,22 @@ impl MatrixMoments {
         self.second.as_ref()
     }
 
-    /// U, k×k orthogonal.
+    /// U, k×r with orthonormal columns; r = k for a mixture.
     pub fn left(&self) -> MatRef<'_, f64> {
         self.left.as_ref()
     }
 
-    /// V, d×k with orthonormal columns v_c = μ_c/μ.
+    /// V, d×r with orthonormal columns; v_c = μ_c/μ for a mixture.
     pub fn right(&self) -> MatRef<'_, f64> {
         self.right.as_ref()
     }
 
-    /// Uᵀ W V (k×k) of a k×d matrix W.
+    /// Uᵀ W V (r×r) of a k×d matrix W.
     pub(crate) fn to_components(&self, weights: MatRef<'_, f64>) -> Mat<f64> {
-        let k = self.left.nrows();
-        let mut projected = Mat::zeros(k, k);
+        let (k, rank) = self.left.shape();
+        let mut projected = Mat::zeros(k, rank);
         multiply(projected.as_mut(), Accum::Replace, weights, self.right.as_ref(), 1.0);
-        let mut aligned = Mat::zeros(k, k);
+        let mut aligned = Mat::zeros(rank, rank);
         multiply(aligned.as_mut(), Accum::Replace, self.left.transpose(), projected.as_ref(), 1.0);
         aligned
     }
@@ -98,15 +154,15 @@ impl MatrixMoments {
     /// The largest magnitude in W outside the aligned diagonal: the off-diagonal entries of Uᵀ W V and the entries of
     /// W (I − V Vᵀ). Zero in exact arithmetic for every rule that keeps the bases.
     pub(crate) fn off_diagonal(&self, weights: MatRef<'_, f64>) -> f64 {
-        let k = self.left.nrows();
+        let (k, rank) = self.left.shape();
         let aligned = self.to_components(weights);
         let mut largest = 0.0_f64;
-        for j in 0..k {
-            for i in (0..k).filter(|&i| i != j) {
+        for j in 0..rank {
+            for i in (0..rank).filter(|&i| i != j) {
                 largest = largest.max(aligned[(i, j)].abs());
             }
         }
-        let mut projected = Mat::zeros(k, k);
+        let mut projected = Mat::zeros(k, rank);
         multiply(projected.as_mut(), Accum::Replace, weights, self.right.as_ref(), 1.0);
         let mut rest = weights.to_owned();
         multiply(rest.as_mut(), Accum::Add, projected.as_ref(), self.right.transpose(), -1.0);
@@ -129,4 +185,45 @@ fn check_dim(dim: usize) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mixture::MixtureConfig;
+
+    #[test]
+    fn given_moments_of_a_mixture_have_its_components() {
+        let config = MixtureConfig { priors: vec![0.2, 0.5, 0.3], mean_norm: 1.5, noise_std: 0.5, dim: Some(6), seed: 1 };
+        let mixture = Mixture::new(config).expect("valid");
+        let exact = MatrixMoments::rotated(&mixture, 4).expect("small");
+        let given = MatrixMoments::given(exact.cross.clone(), exact.second.clone()).expect("valid");
+        assert!(given.condition1_residual() < 1e-14);
+        let mut expected: Vec<(f64, f64)> = mixture.components().pairs().collect();
+        expected.sort_by(|a, b| b.0.total_cmp(&a.0));
+        for ((yx, xx), (expected_yx, expected_xx)) in given.components.pairs().zip(expected) {
+            assert!((yx - expected_yx).abs() < 1e-14 && (xx - expected_xx).abs() < 1e-14);
+        }
+    }
+
+    #[test]
+    fn a_direction_that_the_labels_do_not_know_is_no_component() {
+        let config = MixtureConfig { priors: vec![0.2, 0.5, 0.3], mean_norm: 1.5, noise_std: 0.5, dim: Some(6), seed: 1 };
+        let exact = MatrixMoments::rotated(&Mixture::new(config).expect("valid"), 4).expect("small");
+        let mut low_rank = exact.cross.clone();
+        for j in 0..6 {
+            low_rank[(2, j)] = low_rank[(0, j)] + low_rank[(1, j)];
+        }
+        let given = MatrixMoments::given(low_rank, exact.second.clone()).expect("valid");
+        assert_eq!(given.components.len(), 2);
+        assert!(given.condition1_residual() > 1e-3);
+    }
+
+    #[test]
+    fn moments_that_do_not_fit_are_errors() {
+        let broken = |cross: Mat<f64>, second: Mat<f64>| MatrixMoments::given(cross, second).expect_err("broken").to_string();
+        assert!(broken(Mat::identity(3, 6), Mat::identity(5, 5)).contains("sigma_xx = 5×5"));
+        assert!(broken(Mat::from_fn(3, 6, |_, _| f64::NAN), Mat::identity(6, 6)).contains("finite"));
+        assert!(broken(Mat::zeros(3, 6), Mat::identity(6, 6)).contains("at least one"));
+    }
 }

@@ -12,7 +12,7 @@ use crate::summation::add_compensated;
 /// A matrix-level simulation of a rule on the population square loss ½ E‖y − W x‖².
 ///
 /// The iterate is a real matrix W ∈ R^{k×d} in the bases of the moments, its gradient W Σ_xx − Σ_yx, and the spectral rules
-/// take a real singular value decomposition of it. With L layers W = W_L ⋯ W_1, W_1 ∈ R^{k×d} and the others k×k,
+/// take a real singular value decomposition of it. With L layers W = W_L ⋯ W_1, W_1 ∈ R^{r×d}, W_L ∈ R^{k×r} and the others r×r for r components,
 /// initialized balanced and aligned (W_i = w₀ O_i O_{i−1}ᵀ with O_0 = V, O_L = U and random orthogonal matrices between); the gradient
 /// of W_i is (W_L ⋯ W_{i+1})ᵀ (W Σ_xx − Σ_yx) (W_{i−1} ⋯ W_1)ᵀ, and the rule acts on each layer by itself.
 ///
@@ -80,17 +80,17 @@ impl<'a> Simulation<'a> {
         rule.check()?;
         network.require_delta(rule.name(), "cannot be simulated with matrices from exactly zero")?;
         let (left, right) = (moments.left(), moments.right());
-        let (k, d) = (left.nrows(), right.nrows());
+        let ((k, rank), d) = (left.shape(), right.nrows());
         let start = network.layer_start();
         let mut layers = Vec::with_capacity(network.depth());
         let mut inner = right.to_owned();
         for index in 1..=network.depth() {
-            let outer = if index == network.depth() {
-                left.to_owned()
+            let (rows, outer) = if index == network.depth() {
+                (k, left.to_owned())
             } else {
-                orthonormal(k, k, &mut stream(seed, Purpose::HiddenBases, index))
+                (rank, orthonormal(rank, rank, &mut stream(seed, Purpose::HiddenBases, index)))
             };
-            let mut weights = Mat::zeros(k, if index == 1 { d } else { k });
+            let mut weights = Mat::zeros(rows, if index == 1 { d } else { rank });
             multiply(weights.as_mut(), Accum::Replace, outer.as_ref(), inner.transpose(), start);
             layers.push(Layer::new(weights));
             inner = outer;

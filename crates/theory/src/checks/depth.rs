@@ -1,9 +1,7 @@
 //! Deep linear models.
 
-use rayon::prelude::*;
-
 use super::linear::mixtures;
-use super::{Check, VerifyConfig, largest_difference};
+use super::{Check, Group, Job, VerifyConfig, largest_difference};
 use crate::discrete::discrete;
 use crate::error::Result;
 use crate::mixture::Mixture;
@@ -11,21 +9,30 @@ use crate::network::Network;
 use crate::rules::{Rule, gd};
 use crate::simulation::Simulation;
 
-type Job = fn(&VerifyConfig, &[Mixture]) -> Result<Check>;
-
-pub(super) fn checks(config: &VerifyConfig) -> Result<Vec<Check>> {
-    let mixtures = mixtures(config.seed)?;
-    let jobs: [Job; 7] = [
-        |_, mixtures| gd_order(mixtures, "depth-gd-bilinear", &[2]),
-        |_, mixtures| gd_order(mixtures, "depth-gd-deep", &[3, 4]),
-        |_, mixtures| numeric(mixtures),
-        specgd,
-        |_, mixtures| saturation(mixtures),
-        |_, mixtures| spread(mixtures),
-        |_, mixtures| shrinks(mixtures),
-    ];
-    jobs.into_par_iter().map(|job| job(config, &mixtures)).collect()
-}
+pub(super) const GROUP: Group = Group {
+    title: "Depth",
+    statements: &[
+        ("depth-gd-bilinear", "The GD simulation of two layers tends to its closed form with order 1 in η"),
+        ("depth-gd-deep", "The GD simulation of three and four layers tends to the numeric solution with order 1 in η"),
+        ("depth-gd-numeric", "The numeric solution for L layers satisfies the closed form's equation at L = 2"),
+        ("depth-specgd", "The SpecGD simulation of L layers is (w₀ + η n)^L until the first component saturates"),
+        ("depth-saturation", "SpecGD with L layers saturates at (a_c*)^{1/L} − w₀, to one step (Proposition 2)"),
+        ("depth-spread", "The relative spread of saturation times is ((SNR + 1/p_m)/(SNR + 1/p_M))^{1/L} − 1"),
+        ("depth-shrinks", "That spread shrinks with every layer"),
+    ],
+    jobs: &[
+        Job {
+            ids: &["depth-gd-bilinear"],
+            run: |config| Ok(vec![gd_order(&mixtures(config.seed)?, "depth-gd-bilinear", &[2])?]),
+        },
+        Job { ids: &["depth-gd-deep"], run: |config| Ok(vec![gd_order(&mixtures(config.seed)?, "depth-gd-deep", &[3, 4])?]) },
+        Job { ids: &["depth-gd-numeric"], run: |config| Ok(vec![numeric(&mixtures(config.seed)?)?]) },
+        Job { ids: &["depth-specgd"], run: |config| Ok(vec![specgd(config, &mixtures(config.seed)?)?]) },
+        Job { ids: &["depth-saturation"], run: |config| Ok(vec![saturation(&mixtures(config.seed)?)?]) },
+        Job { ids: &["depth-spread"], run: |config| Ok(vec![spread(&mixtures(config.seed)?)?]) },
+        Job { ids: &["depth-shrinks"], run: |config| Ok(vec![shrinks(&mixtures(config.seed)?)?]) },
+    ],
+};
 
 fn simulate(mixture: &Mixture, network: &Network, rule: Rule, eta: f64, steps: &[usize]) -> Result<Vec<Vec<f64>>> {
     let matrices = mixture.matrix_moments()?;

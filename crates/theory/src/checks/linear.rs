@@ -1,8 +1,6 @@
 //! The linear model: closed forms and exact discrete forms against matrix simulations.
 
-use rayon::prelude::*;
-
-use super::{Check, VerifyConfig, largest_difference};
+use super::{Check, Group, Job, VerifyConfig, largest_difference};
 use crate::components::Components;
 use crate::discrete::discrete;
 use crate::error::Result;
@@ -32,27 +30,55 @@ pub(super) fn mixtures(seed: u64) -> Result<Vec<Mixture>> {
     .collect()
 }
 
-type Job = fn(&VerifyConfig, &[Mixture]) -> Result<Check>;
-
-pub(super) fn checks(config: &VerifyConfig) -> Result<Vec<Check>> {
-    let mixtures = mixtures(config.seed)?;
-    let jobs: [Job; 11] = [
-        |config, mixtures| discrete_form(config, mixtures, "gd-discrete", Rule::Gd),
-        |config, mixtures| discrete_form(config, mixtures, "ngd-discrete", Rule::Ngd),
-        |config, mixtures| discrete_form(config, mixtures, "specgd-discrete", Rule::SpecGd),
-        hit,
-        |config, _| amplification(config),
-        |config, mixtures| discrete_form(config, mixtures, "power-discrete", POWER),
-        |config, mixtures| discrete_form(config, mixtures, "muon-discrete", MUON),
-        muon_specgd,
-        |config, mixtures| order(config, mixtures, "gd-order", Rule::Gd),
-        |config, mixtures| order(config, mixtures, "ngd-order", Rule::Ngd),
-        |config, mixtures| order(config, mixtures, "power-order", POWER),
-    ];
-    let mut checks = jobs.into_par_iter().map(|job| job(config, &mixtures)).collect::<Result<Vec<_>>>()?;
-    checks.push(specgd_continuous(&mixtures)?);
-    Ok(checks)
-}
+pub(super) const GROUP: Group = Group {
+    title: "Trajectories of the linear model",
+    statements: &[
+        ("gd-discrete", "GD simulated with matrices is a_c*(1 − (1 − η s_xx,c)^n)"),
+        ("ngd-discrete", "NGD simulated with matrices is the recursion α ← α + η r/‖r‖₂"),
+        ("specgd-discrete", "SpecGD simulated with matrices walks the grid η n and alternates around a_c*"),
+        ("specgd-hit", "A component that hits a_c* under SpecGD stays there"),
+        (
+            "specgd-amplification",
+            "Once a component alternates at grid fraction f, SpecGD multiplies errors outside the means' span by 1 − ρ(1 − ρ)/(f(1 − f)) every two steps, ρ = σ²/s_xx,c",
+        ),
+        ("power-discrete", "The power rule simulated with matrices is the recursion α ← α + η sign(r)|r|^p"),
+        ("muon-discrete", "Muon simulated with matrices is SpecGD on the averaged residual of each component"),
+        ("muon-specgd", "Muon with momentum equals SpecGD until the first component saturates"),
+        ("gd-order", "The GD simulation tends to a_c*(1 − e^{−s_xx,c t}) with order 1 in η"),
+        ("ngd-order", "The NGD simulation tends to the re-timed GD path with order 1 in η"),
+        ("power-order", "The power-rule simulation tends to its closed form with order 1 in η"),
+        ("specgd-continuous", "The SpecGD simulation stays within one step of min(t, a_c*)"),
+    ],
+    jobs: &[
+        Job {
+            ids: &["gd-discrete"],
+            run: |config| Ok(vec![discrete_form(config, &mixtures(config.seed)?, "gd-discrete", Rule::Gd)?]),
+        },
+        Job {
+            ids: &["ngd-discrete"],
+            run: |config| Ok(vec![discrete_form(config, &mixtures(config.seed)?, "ngd-discrete", Rule::Ngd)?]),
+        },
+        Job {
+            ids: &["specgd-discrete"],
+            run: |config| Ok(vec![discrete_form(config, &mixtures(config.seed)?, "specgd-discrete", Rule::SpecGd)?]),
+        },
+        Job { ids: &["specgd-hit"], run: |config| Ok(vec![hit(config, &mixtures(config.seed)?)?]) },
+        Job { ids: &["specgd-amplification"], run: |config| Ok(vec![amplification(config)?]) },
+        Job {
+            ids: &["power-discrete"],
+            run: |config| Ok(vec![discrete_form(config, &mixtures(config.seed)?, "power-discrete", POWER)?]),
+        },
+        Job {
+            ids: &["muon-discrete"],
+            run: |config| Ok(vec![discrete_form(config, &mixtures(config.seed)?, "muon-discrete", MUON)?]),
+        },
+        Job { ids: &["muon-specgd"], run: |config| Ok(vec![muon_specgd(config, &mixtures(config.seed)?)?]) },
+        Job { ids: &["gd-order"], run: |config| Ok(vec![order(config, &mixtures(config.seed)?, "gd-order", Rule::Gd)?]) },
+        Job { ids: &["ngd-order"], run: |config| Ok(vec![order(config, &mixtures(config.seed)?, "ngd-order", Rule::Ngd)?]) },
+        Job { ids: &["power-order"], run: |config| Ok(vec![order(config, &mixtures(config.seed)?, "power-order", POWER)?]) },
+        Job { ids: &["specgd-continuous"], run: |config| Ok(vec![specgd_continuous(&mixtures(config.seed)?)?]) },
+    ],
+};
 
 /// A horizon by which the rule has come close to its limit (GD) or through all saturations (the others).
 fn horizon(c: &Components, rule: Rule) -> f64 {

@@ -1,16 +1,53 @@
-//! Checks of the theory: closed form against simulation, structure, depth, and the theorems.
+//! Checks of the theory, in groups: each file here has the statements of one group and the jobs that decide them.
 
 mod depth;
 mod linear;
 mod sets;
-mod statements;
 mod structure;
 mod theorems;
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-pub use statements::{STATEMENTS, statement};
+
+/// All groups, in the order in which [`verify`] returns their checks.
+const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP];
+
+/// Statements that belong together, and the jobs that check them.
+struct Group {
+    /// The heading of the group.
+    title: &'static str,
+    /// The id of each check and what is claimed, in a line.
+    statements: &'static [(&'static str, &'static str)],
+    /// What computes the checks; together the jobs of a group have exactly the ids of its statements, in any order.
+    jobs: &'static [Job],
+}
+
+/// One computation that decides one or several checks.
+struct Job {
+    ids: &'static [&'static str],
+    run: fn(&VerifyConfig) -> Result<Vec<Check>>,
+}
+
+/// The statement of a check's id, for readers of stored checks; `None` for an unknown id.
+///
+/// ```
+/// assert!(isorate_theory::statement("thm1-minority").is_some_and(|text| text.contains("μ t/4")));
+/// assert_eq!(isorate_theory::statement("thm9"), None);
+/// ```
+pub fn statement(id: &str) -> Option<&'static str> {
+    GROUPS.iter().flat_map(|group| group.statements).find(|(known, _)| *known == id).map(|(_, statement)| *statement)
+}
+
+/// The heading under which a check stands; `None` for an unknown id.
+///
+/// ```
+/// assert_eq!(isorate_theory::heading("thm1-minority"), Some("Theorems 1 and 2"));
+/// ```
+pub fn heading(id: &str) -> Option<&'static str> {
+    GROUPS.iter().find(|group| group.statements.iter().any(|(known, _)| *known == id)).map(|group| group.title)
+}
 
 /// One check: a measured value against its bound.
 ///
@@ -86,15 +123,17 @@ pub fn verify(config: &VerifyConfig) -> Result<Vec<Check>> {
     if !(config.tolerance.is_finite() && config.tolerance > 0.0) {
         return Err(Error::setting("tolerance", config.tolerance, "must be positive and finite", "the default is 1e-12"));
     }
-    let ((structure, linear), (depth, theorems)) = rayon::join(
-        || rayon::join(|| structure::checks(config), || linear::checks(config)),
-        || rayon::join(|| depth::checks(config), || theorems::checks(config)),
-    );
-    let mut checks = structure?;
-    checks.extend(linear?);
-    checks.extend(depth?);
-    checks.extend(theorems?);
-    Ok(checks)
+    run(config, |_| true)
+}
+
+/// Runs the jobs that have a check that is `wanted`; checks in the order of the statements.
+pub(crate) fn run(config: &VerifyConfig, wanted: impl Fn(&str) -> bool) -> Result<Vec<Check>> {
+    let jobs: Vec<&Job> = GROUPS.iter().flat_map(|group| group.jobs).filter(|job| job.ids.iter().any(|id| wanted(id))).collect();
+    let found = jobs.into_par_iter().map(|job| (job.run)(config)).collect::<Result<Vec<_>>>()?;
+    let mut found: Vec<Check> = found.into_iter().flatten().collect();
+    let place = |id: &str| GROUPS.iter().flat_map(|group| group.statements).position(|(known, _)| *known == id);
+    found.sort_by_key(|check| place(&check.id));
+    Ok(found)
 }
 
 /// The largest |a − b| over two lists of rows; NaN if any difference is.
@@ -122,8 +161,25 @@ mod tests {
             assert_eq!(statement(&check.id), Some(check.statement.as_str()));
         }
         let ids: Vec<&str> = checks.iter().map(|check| check.id.as_str()).collect();
-        let known: Vec<&str> = STATEMENTS.iter().map(|(id, _)| *id).collect();
+        let known: Vec<&str> = GROUPS.iter().flat_map(|group| group.statements).map(|(id, _)| *id).collect();
         assert_eq!(ids, known);
+    }
+
+    #[test]
+    fn ids_are_unique_and_plain_and_each_has_one_job() {
+        let known: Vec<&str> = GROUPS.iter().flat_map(|group| group.statements).map(|(id, _)| *id).collect();
+        for (index, id) in known.iter().enumerate() {
+            assert!(id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-'), "{id}");
+            assert!(!known[index + 1..].contains(id), "{id}");
+            assert!(!statement(id).expect("known").is_empty());
+        }
+        for group in GROUPS {
+            let mut stated: Vec<&str> = group.statements.iter().map(|(id, _)| *id).collect();
+            let mut done: Vec<&str> = group.jobs.iter().flat_map(|job| job.ids).copied().collect();
+            stated.sort_unstable();
+            done.sort_unstable();
+            assert_eq!(stated, done, "{}", group.title);
+        }
     }
 
     #[test]

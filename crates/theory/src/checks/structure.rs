@@ -4,7 +4,7 @@ use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
 
 use super::linear::mixtures;
-use super::{Check, VerifyConfig, largest_difference};
+use super::{Check, Group, Job, VerifyConfig, largest_difference};
 use crate::discrete::discrete;
 use crate::error::{Error, Result};
 use crate::losses::{losses, matrix_losses};
@@ -14,20 +14,31 @@ use crate::network::Network;
 use crate::rules::Rule;
 use crate::simulation::Simulation;
 
-pub(super) fn checks(config: &VerifyConfig) -> Result<Vec<Check>> {
-    let mixtures = mixtures(config.seed)?;
-    Ok(vec![
-        moments(config, &mixtures)?,
-        least_squares(config, &mixtures)?,
-        common_limit(config, &mixtures)?,
-        loss(config, &mixtures)?,
-        order(&mixtures, "order-specgd")?,
-        order(&mixtures, "order-gd")?,
-        rotation_specgd(config, &mixtures)?,
-        rotation_signgd(&mixtures)?,
-        sign_canonical(config, &mixtures)?,
-    ])
-}
+pub(super) const GROUP: Group = Group {
+    title: "Condition 1, limits and orders",
+    statements: &[
+        ("lemma-moments", "The mixture's moments are jointly diagonal: s_yx = μ p, s_xx = μ² p + σ² (Condition 1 and its lemma)"),
+        ("lemma-limit", "The least-squares solution is aligned with the limits a_c* = s_yx,c/s_xx,c"),
+        ("limit-common", "GD, NGD, SpecGD and the power flow share the limit a_c*"),
+        ("loss-matrix", "L_c = ½[(1 − μ α_c)² + σ² Σ_j α_j²] is the loss of the simulated matrix"),
+        ("order-specgd", "Under SpecGD weaker components saturate first"),
+        ("order-gd", "Under GD dominant components reach half of their limit first"),
+        ("rotation-specgd", "SpecGD gives the same α in any pair of bases"),
+        ("rotation-signgd", "SignGD depends on the bases"),
+        ("signgd-canonical", "SignGD equals SpecGD in the canonical basis"),
+    ],
+    jobs: &[
+        Job { ids: &["lemma-moments"], run: |config| Ok(vec![moments(config, &mixtures(config.seed)?)?]) },
+        Job { ids: &["lemma-limit"], run: |config| Ok(vec![least_squares(config, &mixtures(config.seed)?)?]) },
+        Job { ids: &["limit-common"], run: |config| Ok(vec![common_limit(config, &mixtures(config.seed)?)?]) },
+        Job { ids: &["loss-matrix"], run: |config| Ok(vec![loss(config, &mixtures(config.seed)?)?]) },
+        Job { ids: &["order-specgd"], run: |config| Ok(vec![order(&mixtures(config.seed)?, "order-specgd")?]) },
+        Job { ids: &["order-gd"], run: |config| Ok(vec![order(&mixtures(config.seed)?, "order-gd")?]) },
+        Job { ids: &["rotation-specgd"], run: |config| Ok(vec![rotation_specgd(config, &mixtures(config.seed)?)?]) },
+        Job { ids: &["rotation-signgd"], run: |config| Ok(vec![rotation_signgd(&mixtures(config.seed)?)?]) },
+        Job { ids: &["signgd-canonical"], run: |config| Ok(vec![sign_canonical(config, &mixtures(config.seed)?)?]) },
+    ],
+};
 
 /// The lemma from the spectra of the dense moments: eigenvalues of Σ_xx and singular values of Σ_yx, computed from the matrices
 /// without the bases, and the residuals of the diagonalization with them.
