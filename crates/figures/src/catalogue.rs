@@ -4,7 +4,7 @@ use isorate_results::{Run, write_atomic};
 
 use crate::export::{Images, images};
 use crate::figure::Figure;
-use crate::{Error, Table, f1, f2, f5, t1, t2};
+use crate::{Error, Table, b5, b6, f1, f2, f5, t1, t2, t5};
 
 /// A figure or table that can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +31,20 @@ const CATALOGUE: &[(Entry, Make)] = &[
     ),
     (Entry { id: "f2", title: "Growth of the components under GD, NGD and SpecGD", experiment: "f2" }, Make::Figure(f2::figure)),
     (Entry { id: "f5", title: "Loss gaps to SpecGD and the bounds of the theorems", experiment: "f5" }, Make::Figure(f5::figure)),
+    (
+        Entry { id: "b5", title: "Sharp constants of the theorems, by number of classes", experiment: "b5" },
+        Make::Figure(b5::figure),
+    ),
+    (
+        Entry { id: "b6", title: "Where the theorems' bounds hold without their condition on the priors", experiment: "b6" },
+        Make::Figure(b6::figure),
+    ),
     (Entry { id: "t1", title: "Checks of the theory", experiment: "t1" }, Make::Table(t1::table)),
     (
         Entry { id: "t2", title: "Accuracy by group early, halfway and at the end of training", experiment: "f1" },
         Make::Table(t2::table),
     ),
+    (Entry { id: "t5", title: "The sharp constants of the theorems", experiment: "b5" }, Make::Table(t5::table)),
 ];
 
 /// All figures and tables, in the order of the paper.

@@ -13,6 +13,8 @@
 )]
 
 mod axis;
+mod b5;
+mod b6;
 mod canvas;
 mod catalogue;
 pub mod claims;
@@ -31,6 +33,7 @@ mod select;
 pub mod style;
 mod t1;
 mod t2;
+mod t5;
 mod table;
 mod training;
 

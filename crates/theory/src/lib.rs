@@ -46,6 +46,7 @@ mod quadrature;
 mod random;
 mod ratios;
 mod rules;
+mod sharp;
 mod simulation;
 mod summation;
 mod trajectory;
@@ -61,5 +62,9 @@ pub use mixture::{Mixture, MixtureConfig};
 pub use moments::MatrixMoments;
 pub use network::Network;
 pub use rules::Rule;
+pub use sharp::{
+    Gap, Infimum, SharpConstant, SharpSearch, infimum_without_prior_condition, lead_end, proved_bound, search_infimum,
+    sharp_constants, smallest_failing_prior,
+};
 pub use simulation::Simulation;
 pub use trajectory::{Source, TrajectoryConfig, TrajectoryRow, trajectory};

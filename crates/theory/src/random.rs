@@ -17,6 +17,12 @@ pub(crate) enum Purpose {
     TheoremOne = 4,
     /// Parameter sets for Theorem 2.
     TheoremTwo = 5,
+    /// Starting points of the search for the sharp constants.
+    SharpStarts = 60,
+    /// Parameter sets for the proved bounds.
+    SharpSets = 61,
+    /// Parameter sets that break one condition.
+    DroppedConditions = 62,
 }
 
 /// The generator of (seed, purpose, index).

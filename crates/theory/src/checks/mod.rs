@@ -3,6 +3,7 @@
 mod depth;
 mod linear;
 mod sets;
+mod sharp;
 mod structure;
 mod theorems;
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// All groups, in the order in which [`verify`] returns their checks.
-const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP];
+const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP, sharp::GROUP];
 
 /// Statements that belong together, and the jobs that check them.
 struct Group {

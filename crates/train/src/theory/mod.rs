@@ -1,7 +1,9 @@
 //! Runs of the theory: one file for each kind of experiment, from its settings to its records.
 
 mod checks;
+mod condition_map;
 mod loss_gaps;
+mod sharp;
 mod trajectories;
 
 use std::collections::BTreeMap;
@@ -70,6 +72,8 @@ pub(crate) struct TheoryKind {
 pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
+    TheoryKind { name: "sharp-constants", parse: parse::<sharp::SharpConstants> },
+    TheoryKind { name: "condition-map", parse: parse::<condition_map::ConditionMap> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
 ];
 
