@@ -193,34 +193,6 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "TEMP"]
-    fn dump() {
-        for gap in Gap::ALL {
-            for classes in [None, Some(3), Some(4), Some(5), Some(10), Some(100), Some(10000)] {
-                for mean_share in [None, classes.map(|k| 1.0 / k as f64)] {
-                    let search = SharpSearch { gap, classes, mean_share, starts: 16, seed: 0 };
-                    let start = std::time::Instant::now();
-                    let f = search_infimum(&search).unwrap();
-                    let b = classes.map(|k| super::super::proved_bound(gap, k, f.mean_norm));
-                    println!(
-                        "{} {classes:?} {:.9} bound {b:?} k={:.3e} mu={:.4e} snr={:.3e} S={:.3e} share={:.6} maj={:.3e} t={:.3} {:.0?}",
-                        gap.name(),
-                        f.ratio,
-                        f.classes,
-                        f.mean_norm,
-                        f.snr,
-                        f.snr * f.minority,
-                        f.share,
-                        f.majority,
-                        f.time,
-                        start.elapsed()
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
     fn bad_searches_are_errors() {
         let good = SharpSearch { gap: Gap::GfMinority, classes: Some(3), mean_share: None, starts: 1, seed: 0 };
         assert!(search_infimum(&good).is_ok());
