@@ -45,6 +45,11 @@ impl Components {
         Ok(Self { cross: s_yx, second: s_xx, dim })
     }
 
+    /// The same of lists that are known to be valid.
+    pub(crate) fn of_valid(s_yx: Vec<f64>, s_xx: Vec<f64>, dim: usize) -> Self {
+        Self { cross: s_yx, second: s_xx, dim }
+    }
+
     /// The number k of components.
     pub fn len(&self) -> usize {
         self.cross.len()

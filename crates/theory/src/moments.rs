@@ -1,4 +1,7 @@
-use faer::{Accum, Mat, MatRef};
+use faer::{Accum, Mat, MatRef, Side};
+use rand::Rng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
 use crate::components::Components;
 use crate::error::{Error, Result};
@@ -9,11 +12,23 @@ use crate::random::{Purpose, orthonormal, stream};
 /// Dense d×d moments stay below 32 MiB.
 const LARGEST_DIM: usize = 2048;
 
+/// Singular values of Σ_yx that differ by at most this times max(k, d) ε ‖Σ_yx‖₂ count as equal: a few times the rounding error of
+/// the decomposition.
+const EQUAL_SINGULAR_VALUES: f64 = 64.0;
+
+/// How far Σ_xx may be from symmetric or from positive semidefinite, relative to its largest entry or eigenvalue: what
+/// averaging many samples in double precision leaves.
+const SECOND_MOMENT_TOLERANCE: f64 = 1e-9;
+
+/// How much of Σ_yx may lie where Σ_xx vanishes, relative to ‖Σ_yx‖₂: the square root of the relative size, max(k, d) ε, under which an
+/// eigenvalue counts as zero, as |E\[y xᵀ\] e|² ≤ E‖y‖² · eᵀ Σ_xx e for every direction e.
+const RANGE_TOLERANCE: f64 = 1e-6;
+
 /// Moments Σ_yx = U S_yx Vᵀ (k×d) and Σ_xx (d×d) as dense matrices, with bases U (k×r) and V (d×r) of orthonormal columns for
-/// the r ≤ k components.
+/// the r ≤ min(k, d) components.
 ///
-/// Condition 1 (arXiv 2510.22980) says that Vᵀ Σ_xx V is diagonal, S_xx. A mixture keeps it, with r = k; moments that were
-/// [given](Self::given) keep it up to [`Self::condition1_residual`].
+/// Condition 1 (arXiv 2510.22980) says that Vᵀ Σ_xx V is diagonal, S_xx, and that Σ_xx couples the span of V to nothing else. A
+/// mixture keeps it, with r = k; moments that were [given](Self::given) keep it up to [`Self::condition1`].
 #[derive(Debug, Clone)]
 pub struct MatrixMoments {
     components: Components,
@@ -21,6 +36,8 @@ pub struct MatrixMoments {
     second: Mat<f64>,
     left: Mat<f64>,
     right: Mat<f64>,
+    /// ‖Σ_xx‖₂, which for given moments can be larger than every s_xx,c.
+    second_norm: f64,
 }
 
 impl MatrixMoments {
@@ -28,7 +45,7 @@ impl MatrixMoments {
     /// means μ_c = μ v_c for random orthonormal v_c; U = I.
     pub(crate) fn of_mixture(mixture: &Mixture) -> Result<Self> {
         let (k, d) = (mixture.classes(), mixture.dim());
-        check_dim(d)?;
+        Self::check_dim(d)?;
         let right = orthonormal(d, k, &mut stream(mixture.seed(), Purpose::Means, 0));
         Ok(Self::from_bases(mixture, Mat::identity(k, k), right))
     }
@@ -36,57 +53,109 @@ impl MatrixMoments {
     /// The same mixture in the canonical basis: v_c = e_c and U = I, so that both moments are diagonal. Here, and whenever
     /// U and V are permutations, `SignGD` follows the path of `SpecGD`.
     pub fn canonical(mixture: &Mixture) -> Result<Self> {
-        check_dim(mixture.dim())?;
+        Self::check_dim(mixture.dim())?;
         let k = mixture.classes();
         Ok(Self::from_bases(mixture, Mat::identity(k, k), Mat::identity(mixture.dim(), k)))
+    }
+
+    /// The same spectral components in bases that are permutations with signs, drawn from `seed`: column c of U is ±e_{π(c)}, that of V
+    /// is ±e_{ρ(c)} with an injective ρ. `SignGD` follows the path of `SpecGD` here too.
+    pub fn permuted(mixture: &Mixture, seed: u64) -> Result<Self> {
+        let (k, d) = (mixture.classes(), mixture.dim());
+        Self::check_dim(d)?;
+        let left = signed_permutation(k, k, &mut stream(seed, Purpose::Permutations, 0));
+        let right = signed_permutation(d, k, &mut stream(seed, Purpose::Permutations, 1));
+        Ok(Self::from_bases(mixture, left, right))
     }
 
     /// The same spectral components with both bases drawn at random (Haar) from `seed`: labels and inputs rotated.
     pub fn rotated(mixture: &Mixture, seed: u64) -> Result<Self> {
         let (k, d) = (mixture.classes(), mixture.dim());
-        check_dim(d)?;
+        Self::check_dim(d)?;
         let left = orthonormal(k, k, &mut stream(seed, Purpose::OutputBasis, 0));
         let right = orthonormal(d, k, &mut stream(seed, Purpose::Means, 0));
         Ok(Self::from_bases(mixture, left, right))
     }
 
-    /// Moments that come from no mixture: `cross` = Σ_yx (k×d) and `second` = Σ_xx (d×d, symmetric).
-    ///
-    /// U and V are the singular vectors of Σ_yx with singular values s_yx,c above max(k, d) ε of the largest, in descending order, and
-    /// s_xx,c = v_cᵀ Σ_xx v_c. Fails for matrices whose shapes do not fit, with entries that are not finite, or without a
-    /// positive singular value.
-    pub fn given(cross: Mat<f64>, second: Mat<f64>) -> Result<Self> {
-        let (k, d) = cross.shape();
-        check_dim(d)?;
-        if second.shape() != (d, d) {
+    /// Fails for a dimension whose d×d moments are too large to hold.
+    pub(crate) fn check_dim(dim: usize) -> Result<()> {
+        if dim > LARGEST_DIM {
             return Err(Error::setting(
-                "sigma_xx",
-                format_args!("{}×{}", second.nrows(), second.ncols()),
-                format!("must be {d}×{d}, as sigma_yx has {d} columns"),
-                "sigma_yx is E[y xᵀ] (k×d) and sigma_xx is E[x xᵀ] (d×d)",
+                "dim",
+                dim,
+                format!("a simulation holds dense dim×dim moments and takes dim <= {LARGEST_DIM}"),
+                "lower dim (the trajectories do not depend on it), or use the closed form",
             ));
         }
-        for (name, matrix) in [("sigma_yx", &cross), ("sigma_xx", &second)] {
-            if !matrix.as_ref().is_all_finite() {
-                return Err(Error::setting(
-                    name,
-                    format_args!("a matrix"),
-                    "every entry must be finite",
-                    "look for NaN in the data",
-                ));
-            }
+        Ok(())
+    }
+
+    /// Moments that come from no mixture, from their spectra: Σ_yx = U S_yx Vᵀ (r×d) and Σ_xx = V S_xx Vᵀ of rank r, with bases U
+    /// (r×r) and V (d×r) drawn at random (Haar) from `seed`. They satisfy Condition 1; the order of the components stays.
+    pub fn from_spectra(components: Components, seed: u64) -> Result<Self> {
+        let (r, d) = (components.len(), components.dim());
+        Self::check_dim(d)?;
+        let left = orthonormal(r, r, &mut stream(seed, Purpose::OutputBasis, 0));
+        let right = orthonormal(d, r, &mut stream(seed, Purpose::Means, 0));
+        Ok(Self::with_bases(components, left, right))
+    }
+
+    /// Σ_yx = U S_yx Vᵀ and Σ_xx = V S_xx Vᵀ in given bases (orthonormal columns).
+    pub(crate) fn with_bases(components: Components, left: Mat<f64>, right: Mat<f64>) -> Self {
+        let ((k, r), d) = (left.shape(), right.nrows());
+        let weighted = Mat::from_fn(k, r, |i, c| left[(i, c)] * components.s_yx()[c]);
+        let mut cross = Mat::zeros(k, d);
+        multiply(cross.as_mut(), Accum::Replace, weighted.as_ref(), right.transpose(), 1.0);
+        let scaled = Mat::from_fn(d, r, |i, c| right[(i, c)] * components.s_xx()[c]);
+        let mut second = Mat::zeros(d, d);
+        multiply(second.as_mut(), Accum::Replace, scaled.as_ref(), right.transpose(), 1.0);
+        let second_norm = components.largest_second();
+        Self { components, cross, second, left, right, second_norm }
+    }
+
+    /// Moments that come from no mixture: `cross` = Σ_yx (k×d) and `second` = Σ_xx (d×d, symmetric positive semidefinite).
+    ///
+    /// U and V are the singular vectors of Σ_yx with singular values s_yx,c above max(k, d) ε of the largest, in descending order, and
+    /// s_xx,c = v_cᵀ Σ_xx v_c. Σ_yx may have any shape, k > d and k < d included: there are r = rank Σ_yx components, no more than the
+    /// smaller of the two, and rows of W outside the span of U stay 0. Where singular values coincide, any rotation of their
+    /// vectors would do as well: then V is the one that also diagonalizes Σ_xx among them, with ascending s_xx,c, so that Condition 1
+    /// never fails for the choice of a basis.
+    ///
+    /// Σ_xx may be rank deficient, but not where Σ_yx is not: no data have labels that depend on a direction in which x is 0, and the
+    /// loss would have no minimum.
+    ///
+    /// Fails for matrices without entries, whose shapes do not fit, with entries that are not finite, without a positive singular value, or
+    /// that cannot be moments: Σ_xx not symmetric, with a negative eigenvalue, or 0 in a direction that Σ_yx has (all up to rounding).
+    pub fn given(cross: Mat<f64>, second: Mat<f64>) -> Result<Self> {
+        let (k, d) = cross.shape();
+        Self::check_dim(d)?;
+        check_shapes(&cross, &second)?;
+        let (second, values) = check_second(second)?;
+        let second_norm = values[d - 1].max(0.0);
+        let (components, left, right) = decompose(&cross, &second)?;
+        let moments = Self { components, cross, second, left, right, second_norm };
+        let zero = k.max(d) as f64 * f64::EPSILON * second_norm;
+        if values[0] <= zero {
+            moments.check_range(zero)?;
         }
-        let svd = cross.thin_svd().map_err(|_| Error::Svd { rows: k, cols: d })?;
-        let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
-        let floor = k.max(d) as f64 * f64::EPSILON * values.first().copied().unwrap_or(0.0);
-        let rank = values.iter().take_while(|value| **value > floor).count();
-        let left = svd.U().subcols(0, rank).to_owned();
-        let right = svd.V().subcols(0, rank).to_owned();
-        let mut image = Mat::zeros(d, rank);
-        multiply(image.as_mut(), Accum::Replace, second.as_ref(), right.as_ref(), 1.0);
-        let s_xx = (0..rank).map(|c| (0..d).map(|i| right[(i, c)] * image[(i, c)]).sum()).collect();
-        let components = Components::new(values[..rank].to_vec(), s_xx, d)?;
-        Ok(Self { components, cross, second, left, right })
+        Ok(moments)
+    }
+
+    /// Fails if Σ_yx has a part in the directions whose second moment is at most `zero`.
+    fn check_range(&self, zero: f64) -> Result<()> {
+        let d = self.second.nrows();
+        let eigen = self.second.self_adjoint_eigen(Side::Lower).map_err(|_| Error::Svd { rows: d, cols: d })?;
+        let null = eigen.S().column_vector().iter().take_while(|value| **value <= zero).count();
+        let part = frobenius((&self.cross * eigen.U().subcols(0, null)).as_ref()) / self.components.largest_cross();
+        if part > RANGE_TOLERANCE {
+            return Err(Error::setting(
+                "sigma_xx",
+                format_args!("a matrix of rank {}", d - null),
+                format!("sigma_yx has a share {part:.1e} in directions where sigma_xx is 0 (at most {RANGE_TOLERANCE:e} is rounding)"),
+                "no data have such moments: the labels cannot depend on a direction in which x never varies",
+            ));
+        }
+        Ok(())
     }
 
     /// ‖Vᵀ Σ_xx V − S_xx‖_F / ‖S_xx‖_F, how far Condition 1 is from true; 0 for a mixture, up to rounding.
@@ -113,7 +182,9 @@ impl MatrixMoments {
         let scaled = Mat::from_fn(d, k, |i, c| right[(i, c)] * (mu * mu * priors[c]));
         let mut second = Mat::from_fn(d, d, |i, j| if i == j { variance } else { 0.0 });
         multiply(second.as_mut(), Accum::Add, scaled.as_ref(), right.transpose(), 1.0);
-        Self { components: mixture.components(), cross, second, left, right }
+        let components = mixture.components();
+        let second_norm = components.largest_second().max(variance);
+        Self { components, cross, second, left, right, second_norm }
     }
 
     /// The components (s_yx,c, s_xx,c).
@@ -129,6 +200,18 @@ impl MatrixMoments {
     /// Σ_xx, d×d.
     pub fn sigma_xx(&self) -> MatRef<'_, f64> {
         self.second.as_ref()
+    }
+
+    /// ‖Σ_xx‖₂, its largest eigenvalue: gradient descent on the linear model is stable for η below 2/‖Σ_xx‖₂.
+    pub fn largest_eigenvalue(&self) -> f64 {
+        self.second_norm
+    }
+
+    /// The magnitude below which a gradient W Σ_xx − Σ_yx with ‖W‖_F = `norm` is only the rounding error of its own subtraction; see
+    /// [`Components::residual_floor`].
+    pub(crate) fn residual_floor(&self, norm: f64) -> f64 {
+        let size = self.cross.nrows().max(self.cross.ncols()) as f64;
+        4.0 * size * f64::EPSILON * (self.components.largest_cross() + norm * self.second_norm)
     }
 
     /// U, k×r with orthonormal columns; r = k for a mixture.
@@ -175,16 +258,125 @@ impl MatrixMoments {
     }
 }
 
-fn check_dim(dim: usize) -> Result<()> {
-    if dim > LARGEST_DIM {
+/// Both matrices have entries, all of them finite, and fit together.
+fn check_shapes(cross: &Mat<f64>, second: &Mat<f64>) -> Result<()> {
+    let (k, d) = cross.shape();
+    if k == 0 || d == 0 {
         return Err(Error::setting(
-            "dim",
-            dim,
-            format!("a simulation holds dense dim×dim moments and takes dim <= {LARGEST_DIM}"),
-            "lower dim (the trajectories do not depend on it), or use the closed form",
+            "sigma_yx",
+            format_args!("{k}×{d}"),
+            "must have at least one row and one column",
+            "sigma_yx is E[y xᵀ], one row for each output and one column for each input",
         ));
     }
+    if second.shape() != (d, d) {
+        return Err(Error::setting(
+            "sigma_xx",
+            format_args!("{}×{}", second.nrows(), second.ncols()),
+            format!("must be {d}×{d}, as sigma_yx has {d} columns"),
+            "sigma_yx is E[y xᵀ] (k×d) and sigma_xx is E[x xᵀ] (d×d)",
+        ));
+    }
+    for (name, matrix) in [("sigma_yx", cross), ("sigma_xx", second)] {
+        for (j, column) in matrix.col_iter().enumerate() {
+            if let Some((i, value)) = column.iter().enumerate().find(|(_, value)| !value.is_finite()) {
+                return Err(Error::setting(
+                    format!("{name}[{i}][{j}]"),
+                    value,
+                    "every entry must be finite",
+                    "look for NaN or infinite values in the data",
+                ));
+            }
+        }
+    }
     Ok(())
+}
+
+/// Σ_xx, made exactly symmetric, with its eigenvalues in ascending order.
+fn check_second(mut second: Mat<f64>) -> Result<(Mat<f64>, Vec<f64>)> {
+    let d = second.nrows();
+    let largest = second.norm_max();
+    for j in 0..d {
+        for i in 0..j {
+            let (upper, lower) = (second[(i, j)], second[(j, i)]);
+            if (upper - lower).abs() > SECOND_MOMENT_TOLERANCE * largest {
+                return Err(Error::setting(
+                    format!("sigma_xx[{i}][{j}]"),
+                    upper,
+                    format!("sigma_xx must be symmetric, but sigma_xx[{j}][{i}] = {lower:?}"),
+                    "sigma_xx is E[x xᵀ]",
+                ));
+            }
+            let mean = 0.5 * upper + 0.5 * lower;
+            second[(i, j)] = mean;
+            second[(j, i)] = mean;
+        }
+    }
+    let values = second.self_adjoint_eigenvalues(Side::Lower).map_err(|_| Error::Svd { rows: d, cols: d })?;
+    let (smallest, top) = (values[0], values[d - 1]);
+    if smallest < -SECOND_MOMENT_TOLERANCE * top.abs().max(smallest.abs()) {
+        return Err(Error::setting(
+            "sigma_xx",
+            format_args!("a matrix with the eigenvalue {smallest:e}"),
+            format!("must be positive semidefinite (to {SECOND_MOMENT_TOLERANCE:e} of its largest eigenvalue, {top:e})"),
+            "sigma_xx is E[x xᵀ], whose eigenvalues are never negative",
+        ));
+    }
+    Ok((second, values))
+}
+
+/// Components and bases of Σ_yx, with V diagonalizing Σ_xx among equal singular values.
+fn decompose(cross: &Mat<f64>, second: &Mat<f64>) -> Result<(Components, Mat<f64>, Mat<f64>)> {
+    let (k, d) = cross.shape();
+    let svd = cross.thin_svd().map_err(|_| Error::Svd { rows: k, cols: d })?;
+    let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
+    let rounding = k.max(d) as f64 * f64::EPSILON * values[0];
+    let rank = values.iter().take_while(|value| **value > rounding).count();
+    if rank == 0 {
+        return Err(Error::setting(
+            "sigma_yx",
+            format_args!("zeros"),
+            "at least one entry must differ from 0: there is nothing to learn",
+            "sigma_yx is E[y xᵀ]",
+        ));
+    }
+    let mut left = svd.U().subcols(0, rank).to_owned();
+    let mut right = svd.V().subcols(0, rank).to_owned();
+    let mut start = 0;
+    for end in 1..=rank {
+        if end < rank && values[end - 1] - values[end] <= EQUAL_SINGULAR_VALUES * rounding {
+            continue;
+        }
+        if end - start > 1 {
+            let count = end - start;
+            let block = right.subcols(start, count).to_owned();
+            let inner: Mat<f64> = block.transpose() * (second * &block);
+            let eigen = inner.self_adjoint_eigen(Side::Lower).map_err(|_| Error::Svd { rows: count, cols: count })?;
+            right.subcols_mut(start, count).copy_from(&block * eigen.U());
+            let turned = left.subcols(start, count) * eigen.U();
+            left.subcols_mut(start, count).copy_from(&turned);
+        }
+        start = end;
+    }
+    let image: Mat<f64> = second * &right;
+    let s_xx: Vec<f64> = (0..rank).map(|c| (0..d).map(|i| right[(i, c)] * image[(i, c)]).sum()).collect();
+    if let Some((c, value)) = s_xx.iter().enumerate().find(|(_, value)| !(**value > 0.0)) {
+        return Err(Error::setting(
+            "sigma_xx",
+            format_args!("a matrix with vᵀ sigma_xx v = {value:e}"),
+            format!("must be positive along v, the right singular vector {c} of sigma_yx"),
+            "no data have such moments: the labels cannot depend on a direction in which x never varies",
+        ));
+    }
+    Ok((Components::new(values[..rank].to_vec(), s_xx, d)?, left, right))
+}
+
+/// `cols` different unit vectors ±e_i of R^`rows` as columns.
+fn signed_permutation(rows: usize, cols: usize, rng: &mut ChaCha8Rng) -> Mat<f64> {
+    let mut places: Vec<usize> = (0..rows).collect();
+    places.shuffle(rng);
+    let signs: Vec<f64> = (0..cols).map(|_| if rng.random::<bool>() { 1.0 } else { -1.0 }).collect();
+    Mat::from_fn(rows, cols, |i, c| if i == places[c] { signs[c] } else { 0.0 })
 }
 
 #[cfg(test)]
@@ -220,10 +412,50 @@ mod tests {
     }
 
     #[test]
+    fn equal_singular_values_get_the_basis_that_diagonalizes_the_second_moment() {
+        let components = Components::new(vec![0.3; 4], vec![1.0, 1.5, 0.7, 2.0], 6).expect("valid");
+        let exact = MatrixMoments::from_spectra(components, 3).expect("small");
+        let given = MatrixMoments::given(exact.cross.clone(), exact.second.clone()).expect("valid");
+        assert!(given.condition1_residual() < 1e-13);
+        for (value, expected) in given.components.s_xx().iter().zip([0.7, 1.0, 1.5, 2.0]) {
+            assert!((value - expected).abs() < 1e-13);
+        }
+        let back = given.to_components(given.cross.as_ref());
+        for (c, row) in (0..4).flat_map(|c| (0..4).map(move |row| (c, row))) {
+            let expected = if c == row { 0.3 } else { 0.0 };
+            assert!((back[(row, c)] - expected).abs() < 1e-13);
+        }
+    }
+
+    #[test]
+    fn more_outputs_than_inputs_and_a_rank_deficient_second_moment_are_fine() {
+        let components = Components::new(vec![0.5, 0.2], vec![1.0, 1.5], 3).expect("valid");
+        let left = orthonormal(7, 2, &mut stream(1, Purpose::OutputBasis, 0));
+        let right = orthonormal(3, 2, &mut stream(1, Purpose::Means, 0));
+        let exact = MatrixMoments::with_bases(components.clone(), left, right);
+        let given = MatrixMoments::given(exact.cross.clone(), exact.second.clone()).expect("valid");
+        assert_eq!((given.left.shape(), given.right.shape()), ((7, 2), (3, 2)));
+        for (a, b) in given.components.pairs().zip(components.pairs()) {
+            assert!((a.0 - b.0).abs() < 1e-14 && (a.1 - b.1).abs() < 1e-14);
+        }
+        assert!((given.largest_eigenvalue() - 1.5).abs() < 1e-14);
+    }
+
+    #[test]
     fn moments_that_do_not_fit_are_errors() {
         let broken = |cross: Mat<f64>, second: Mat<f64>| MatrixMoments::given(cross, second).expect_err("broken").to_string();
         assert!(broken(Mat::identity(3, 6), Mat::identity(5, 5)).contains("sigma_xx = 5×5"));
         assert!(broken(Mat::from_fn(3, 6, |_, _| f64::NAN), Mat::identity(6, 6)).contains("finite"));
-        assert!(broken(Mat::zeros(3, 6), Mat::identity(6, 6)).contains("at least one"));
+        assert!(broken(Mat::zeros(3, 6), Mat::identity(6, 6)).contains("nothing to learn"));
+        assert!(broken(Mat::zeros(0, 0), Mat::zeros(0, 0)).contains("at least one row"));
+        assert!(broken(Mat::identity(2, 3), Mat::from_fn(3, 3, |i, j| i as f64 - j as f64)).contains("symmetric"));
+        let negative = Mat::from_fn(3, 3, |i, j| if i == j { 1.0 } else { 2.0 });
+        assert!(broken(Mat::identity(2, 3), negative).contains("eigenvalue -1"));
+        let null = Mat::from_fn(3, 3, |i, j| if i == j && i > 0 { 1.0 } else { 0.0 });
+        assert!(broken(Mat::identity(2, 3), null).contains("never varies"));
+        // e₁ + e₂ has a part where Σ_xx is 0, and vᵀ Σ_xx v = ½ > 0 alone would not tell.
+        let tilted = Mat::from_fn(1, 2, |_, _| 1.0);
+        let half = Mat::from_fn(2, 2, |i, j| if i == 0 && j == 0 { 1.0 } else { 0.0 });
+        assert!(broken(tilted, half).contains("rank 1"));
     }
 }

@@ -31,6 +31,44 @@ parts! {
     LossSignal => ["loss-matrix"],
     /// σ² Σ_j α_j² in every loss.
     LossNoise => ["loss-matrix"],
+    /// μ p_c, the singular value s_yx,c of a mixture.
+    LemmaCross => ["lemma-moments"],
+    /// μ² p_c in s_xx,c.
+    LemmaSignal => ["lemma-moments"],
+    /// σ² in s_xx,c.
+    LemmaNoise => ["lemma-moments"],
+    /// a_c* in the gradient flow.
+    GdLimit => ["gd-order"],
+    /// s_xx,c t in the gradient flow.
+    GdRate => ["gd-order"],
+    /// a_c* in the exact discrete form of GD.
+    GdDiscreteLimit => ["gd-discrete"],
+    /// η s_xx,c in it.
+    GdDiscreteRate => ["gd-discrete"],
+    /// s_yx,c² e^{−2 s_xx,c s} in ‖∇(s)‖² along the gradient flow's path.
+    NgdSquare => ["ngd-retiming"],
+    /// s_xx,c in it.
+    NgdRate => ["ngd-retiming"],
+    /// r/‖r‖ in NGD's recursion.
+    NgdDirection => ["ngd-discrete"],
+    /// a_c*, at which SpecGD's flow saturates.
+    SpecGdLimit => ["specgd-continuous"],
+    /// t, its growth.
+    SpecGdSlope => ["specgd-continuous"],
+    /// η n, the discrete growth.
+    SpecGdGrid => ["specgd-discrete"],
+    /// The alternation around a_c* after it.
+    SpecGdAlternation => ["specgd-discrete"],
+    /// J(s, λ; t) in GD's first-order movement.
+    Duhamel => ["condition1-gd"],
+    /// J₂(s, s, λ; t) in the second-order movement of GD's components.
+    SecondDuhamel => ["condition1-alpha"],
+    /// (1 − q^ρ)/ρ in SpecGD's movement towards the complement.
+    LeakageDrift => ["condition1-specgd"],
+    /// −(q^ρ − q)/(1 − ρ) in it.
+    LeakageReturn => ["condition1-specgd"],
+    /// The entries of (S + B)_rr that decide SpecGD's first saturation.
+    SaturationPencil => ["condition1-specgd-span", "condition1-specgd-saturation"],
 }
 
 /// The value of a part: itself, but for tests that break formulas.

@@ -17,6 +17,14 @@ pub(crate) enum Purpose {
     TheoremOne = 4,
     /// Parameter sets for Theorem 2.
     TheoremTwo = 5,
+    /// Bases that are permutations with signs.
+    Permutations = 30,
+    /// Spectra of moments that come from no mixture.
+    Spectra = 31,
+    /// Residuals B of Condition 1.
+    Residuals = 32,
+    /// Class means that are not orthogonal.
+    ObliqueMeans = 33,
 }
 
 /// The generator of (seed, purpose, index).

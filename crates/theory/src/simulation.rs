@@ -130,7 +130,7 @@ impl<'a> Simulation<'a> {
             }
         }
         multiply(self.residual.as_mut(), Accum::Add, self.weights.as_ref(), self.moments.sigma_xx(), 1.0);
-        let floor = self.moments.components().residual_floor(frobenius(self.weights.as_ref()));
+        let floor = self.moments.residual_floor(frobenius(self.weights.as_ref()));
         if !self.residual.is_all_finite() || !floor.is_finite() {
             return Err(self.diverged(self.step));
         }
@@ -161,7 +161,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn diverged(&self, step: usize) -> Error {
-        let stable = 2.0 / self.moments.components().largest_second();
+        let stable = 2.0 / self.moments.largest_eigenvalue();
         Error::Diverged { rule: self.rule.name(), eta: self.eta, step, stable }
     }
 

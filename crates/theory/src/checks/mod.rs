@@ -1,7 +1,10 @@
 //! Checks of the theory, in groups: each file here has the statements of one group and the jobs that decide them.
 
+mod condition1;
 mod depth;
+mod given;
 mod linear;
+mod retiming;
 mod sets;
 mod structure;
 mod theorems;
@@ -12,7 +15,15 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// All groups, in the order in which [`verify`] returns their checks.
-const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP];
+const GROUPS: &[Group] = &[
+    structure::GROUP,
+    linear::GROUP,
+    retiming::GROUP,
+    given::GROUP,
+    condition1::GROUP,
+    depth::GROUP,
+    theorems::GROUP,
+];
 
 /// Statements that belong together, and the jobs that check them.
 struct Group {

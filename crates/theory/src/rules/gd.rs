@@ -4,6 +4,7 @@ use crate::components::Components;
 use crate::error::Result;
 use crate::network::Network;
 use crate::ode;
+use crate::part::{Part, part};
 
 /// The gradient flow.
 ///
@@ -32,7 +33,7 @@ pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> R
 
 /// a₀ e^{−s t} + a* (1 − e^{−s t}) without cancellation for small t.
 pub(crate) fn linear(yx: f64, xx: f64, start: f64, t: f64) -> f64 {
-    start * (-xx * t).exp() - yx / xx * (-xx * t).exp_m1()
+    start * (-xx * t).exp() - part(Part::GdLimit, yx / xx) * (-part(Part::GdRate, xx * t)).exp_m1()
 }
 
 /// (1 − e^{−z})/z, which is 1 at z = 0: the linear flow is α = s_yx t φ(s_xx t).
@@ -68,13 +69,14 @@ pub(crate) fn deep(yx: f64, xx: f64, network: &Network, times: &[f64]) -> Vec<f6
 pub(crate) fn discrete(c: &Components, eta: f64, steps: usize) -> Vec<f64> {
     c.pairs()
         .map(|(yx, xx)| {
-            let rate = eta * xx;
+            let rate = part(Part::GdDiscreteRate, eta * xx);
+            let limit = part(Part::GdDiscreteLimit, yx / xx);
             let n = steps as f64;
             if rate < 0.5 {
-                -yx / xx * (n * (-rate).ln_1p()).exp_m1()
+                -limit * (n * (-rate).ln_1p()).exp_m1()
             } else {
                 let sign = if rate > 1.0 && steps % 2 == 1 { -1.0 } else { 1.0 };
-                yx / xx * (1.0 - sign * (1.0 - rate).abs().powf(n))
+                limit * (1.0 - sign * (1.0 - rate).abs().powf(n))
             }
         })
         .collect()

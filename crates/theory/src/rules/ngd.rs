@@ -9,6 +9,7 @@ use crate::components::Components;
 use crate::error::{Error, Result};
 use crate::linalg::frobenius;
 use crate::network::Network;
+use crate::part::{Part, part};
 use crate::quadrature::GaussLegendre;
 
 static RULE: LazyLock<GaussLegendre> = LazyLock::new(|| GaussLegendre::new(10));
@@ -29,16 +30,22 @@ pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> R
             reason: "with two or more layers the gradient's norm along the path is no sum of exponentials",
         });
     }
-    let path = Path::new(c, network.start());
+    let taus = retimed(c, network.start(), times);
+    Ok(taus.into_iter().map(|tau| c.pairs().map(|(yx, xx)| gd::linear(yx, xx, network.start(), tau)).collect()).collect())
+}
+
+/// The times τ(t) at which the gradient flow from α(0) = `start` is where the normalized one is at t, for each t of `times`;
+/// infinite once the flow has arrived at the optimum.
+pub(crate) fn retimed(c: &Components, start: f64, times: &[f64]) -> Vec<f64> {
+    let path = Path::new(c, start);
     let mut order: Vec<usize> = (0..times.len()).collect();
     order.sort_by(|&i, &j| times[i].total_cmp(&times[j]));
-    let mut rows = vec![Vec::new(); times.len()];
+    let mut taus = vec![0.0; times.len()];
     let mut clock = Clock { tau: 0.0, time: 0.0, width: 1.0 / c.largest_second() };
     for index in order {
-        let tau = path.retime(&mut clock, times[index]);
-        rows[index] = c.pairs().map(|(yx, xx)| gd::linear(yx, xx, network.start(), tau)).collect();
+        taus[index] = path.retime(&mut clock, times[index]);
     }
-    Ok(rows)
+    taus
 }
 
 struct Path {
@@ -65,13 +72,15 @@ impl Path {
 
     /// ‖∇(τ)‖_F.
     fn speed(&self, tau: f64) -> f64 {
-        let terms = self.residuals.iter().zip(&self.rates).map(|(r, s)| r * (-s * tau).exp());
+        let terms = self.residuals.iter().zip(&self.rates).map(|(r, s)| {
+            r * (-part(Part::NgdRate, *s) * tau).exp()
+        });
         // Scaled by the largest term: squares of tiny residuals would vanish.
         let largest = terms.clone().map(f64::abs).fold(0.0, f64::max);
         if largest == 0.0 {
             return 0.0;
         }
-        largest * terms.map(|term| (term / largest).powi(2)).sum::<f64>().sqrt()
+        largest * terms.map(|term| part(Part::NgdSquare, (term / largest).powi(2))).sum::<f64>().sqrt()
     }
 
     fn integral(&self, from: f64, width: f64) -> f64 {
@@ -144,7 +153,7 @@ pub(crate) fn scalar_direction(gradient: &[f64], floor: f64, out: &mut [f64]) {
     }
     let norm = largest * gradient.iter().map(|g| (g / largest).powi(2)).sum::<f64>().sqrt();
     for (value, g) in out.iter_mut().zip(gradient) {
-        *value = if norm > floor { g / norm } else { 0.0 };
+        *value = if norm > floor { part(Part::NgdDirection, g / norm) } else { 0.0 };
     }
 }
 
