@@ -27,11 +27,18 @@ pub struct MixtureConfig {
     /// The standard deviation σ of the isotropic noise in each coordinate.
     pub noise_std: f64,
     /// The dimension d of the inputs, at least the number of classes; the number of classes if absent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dim: Option<usize>,
     /// The seed of the random orthonormal directions of the means.
     #[serde(default)]
     pub seed: u64,
+}
+
+impl MixtureConfig {
+    /// A mixture in as many dimensions as classes, with seed 0.
+    pub fn new(priors: Vec<f64>, mean_norm: f64, noise_std: f64) -> Self {
+        Self { priors, mean_norm, noise_std, dim: None, seed: 0 }
+    }
 }
 
 /// The data model DM of arXiv 2510.22980: k classes with priors p_c and orthogonal means μ_c ∈ R^d of length μ,

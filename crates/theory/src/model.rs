@@ -191,7 +191,7 @@ impl Kind {
             Error::setting(
                 key,
                 format_args!("nothing"),
-                format!("{} needs it", self.name()),
+                format!("it is missing from {}", self.name()),
                 format!("the keys of {} are {}", self.name(), self.keys().join(", ")),
             )
         })
