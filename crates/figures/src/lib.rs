@@ -12,6 +12,7 @@
     reason = "captions and table cells are short and made once: `write!` would need an unused result"
 )]
 
+mod a2;
 mod axis;
 mod canvas;
 mod catalogue;

@@ -164,11 +164,7 @@ impl Mixture {
     pub fn components(&self) -> Components {
         let (mu, variance) = (self.mean_norm, self.noise_std * self.noise_std);
         let s_yx = self.priors.iter().map(|p| part(Part::LemmaCross, mu * p)).collect();
-        let s_xx = self
-            .priors
-            .iter()
-            .map(|p| part(Part::LemmaSignal, mu * mu * p) + part(Part::LemmaNoise, variance))
-            .collect();
+        let s_xx = self.priors.iter().map(|p| part(Part::LemmaSignal, mu * mu * p) + part(Part::LemmaNoise, variance)).collect();
         // The settings' range keeps every product positive and finite.
         Components::of_valid(s_yx, s_xx, self.dim)
     }

@@ -94,7 +94,8 @@ impl Perturbation {
         let r = self.components.len();
         let limits = self.components.limits();
         let first = limits.iter().copied().fold(f64::INFINITY, f64::min);
-        if !(0.0..=first).contains(&t) {
+        // One rounding beyond is still the saturation itself.
+        if !(0.0..=first * (1.0 + 4.0 * f64::EPSILON)).contains(&t) {
             return Err(Error::setting(
                 "t",
                 t,
@@ -167,6 +168,11 @@ impl Perturbation {
             }
         }
         largest
+    }
+
+    /// The same under the normalized gradient flow.
+    pub fn ngd_gain(&self, t: f64) -> f64 {
+        self.gd_gain(ngd::retimed(&self.components, 0.0, &[t])[0])
     }
 
     /// The same for `SpecGD`, up to the first saturation; 0 if there is nothing but the components (d = r). Fails as [`Self::specgd`].

@@ -50,9 +50,8 @@ fn oblique_means_are_simulated_only() {
     assert_eq!((rows[0].alpha.clone(), rows[1].off_diagonal), (vec![0.0, 0.0], None));
     // W = ∫₀¹ Σ_yx e^{−Σ_xx u} du by its series: the matrices are 2×2.
     let (priors, means) = ([0.7, 0.3], [[1.0, 0.0], [0.6, 0.8]]);
-    let sigma_xx = |i: usize, j: usize| {
-        (0..2).map(|c| priors[c] * means[c][i] * means[c][j]).sum::<f64>() + if i == j { 1.0 } else { 0.0 }
-    };
+    let sigma_xx =
+        |i: usize, j: usize| (0..2).map(|c| priors[c] * means[c][i] * means[c][j]).sum::<f64>() + if i == j { 1.0 } else { 0.0 };
     let mut term = [[1.0, 0.0], [0.0, 1.0]];
     let mut sum = term;
     for n in 1..40 {
@@ -115,10 +114,8 @@ fn errors_name_the_key_the_value_and_the_rule() {
         "priors = [0.5, \"x\"]",
         "not toml",
     ];
-    let texts: Vec<String> = cases
-        .iter()
-        .map(|text| format!("{text}\n→ {}", Model::from_toml(text).expect_err("must be rejected")))
-        .collect();
+    let texts: Vec<String> =
+        cases.iter().map(|text| format!("{text}\n→ {}", Model::from_toml(text).expect_err("must be rejected"))).collect();
     insta::assert_snapshot!(texts.join("\n\n"));
 }
 
@@ -152,14 +149,13 @@ fn files() -> impl Strategy<Value = String> {
     };
     let matrix = |rows: &[Vec<f64>]| format!("[{}]", rows.iter().map(|row| list(row)).collect::<Vec<_>>().join(", "));
     prop_oneof![
-        (row(0..4), numbers(), numbers(), any::<u64>())
-            .prop_map(|(p, mean, noise, dim)| format!(
-                "priors = {}\nmean_norm = {}\nnoise_std = {}\ndim = {}",
-                list(&p),
-                toml_number(mean),
-                toml_number(noise),
-                dim >> (dim % 64)
-            )),
+        (row(0..4), numbers(), numbers(), any::<u64>()).prop_map(|(p, mean, noise, dim)| format!(
+            "priors = {}\nmean_norm = {}\nnoise_std = {}\ndim = {}",
+            list(&p),
+            toml_number(mean),
+            toml_number(noise),
+            dim >> (dim % 64)
+        )),
         (0.01..0.99_f64, rows(), numbers()).prop_map(move |(p, means, noise)| format!(
             "priors = [{p:?}, {:?}]\nmeans = {}\nnoise_std = {}",
             1.0 - p,

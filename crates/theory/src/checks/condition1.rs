@@ -23,7 +23,10 @@ pub(super) const GROUP: Group = Group {
         ("condition1-gd-bound", "GD moves by no more than its bound, for every size of the residual"),
         ("condition1-alpha", "The components α_c of GD move only at second order, by s_yx,c Σ_j B_cj² J₂ ≥ 0"),
         ("condition1-ngd", "NGD moves as GD at the re-timed instant: its clock does not move to first order"),
-        ("condition1-specgd", "SpecGD moves only towards the complement, by −B_ij a_i*/s_i h(s_j/s_i, t/a_i*), until a component saturates"),
+        (
+            "condition1-specgd",
+            "SpecGD moves only towards the complement, by −B_ij a_i*/s_i h(s_j/s_i, t/a_i*), until a component saturates",
+        ),
         ("condition1-specgd-order", "The movement of SpecGD divided by the residual tends to the first-order one with order 1"),
         ("condition1-specgd-span", "A residual among the components leaves SpecGD at t U Vᵀ exactly until the first saturation"),
         (
@@ -176,9 +179,8 @@ fn order(config: &VerifyConfig, id: &'static str, rule: Rule) -> Result<Check> {
             (least, place) = (order, format!("set {index}"));
         }
     }
-    let quantity = format!(
-        "smallest observed order of ‖δW/ε − first order‖ from ε = 0.04 to 0.02, {SETS} random problems and B ({place})"
-    );
+    let quantity =
+        format!("smallest observed order of ‖δW/ε − first order‖ from ε = 0.04 to 0.02, {SETS} random problems and B ({place})");
     Ok(Check::at_least(id, least, 0.8, quantity))
 }
 
@@ -252,7 +254,8 @@ fn span(config: &VerifyConfig) -> Result<Vec<Check>> {
         let late = left_at.map_or(f64::INFINITY, |t| (t - saturation) / eta);
         latest = latest.max((late - 1.5).abs());
     }
-    let before = format!("largest ‖W − t U Vᵀ‖_F up to the predicted first saturation, simulated, {SETS} random B of 0.1 ‖S_xx‖_F");
+    let before =
+        format!("largest ‖W − t U Vᵀ‖_F up to the predicted first saturation, simulated, {SETS} random B of 0.1 ‖S_xx‖_F");
     let time = format!(
         "largest distance, in steps, of the first step back from its place 1 to 2 steps after the prediction, less 1/2, {SETS} random B of 0.1 ‖S_xx‖_F"
     );

@@ -107,8 +107,7 @@ fn discrete_form(config: &VerifyConfig, id: &'static str, rule: Rule) -> Result<
         worst = worst.max(largest_difference(&exact, &simulate(&moments, rule, eta, &steps)?));
     }
     let span = if rule == MUON { "until the first component turns back" } else { "199 steps to the horizon" };
-    let quantity =
-        format!("largest difference of α, {span}, {SETS} sets of random spectra in random bases (k ≥ r, d ≥ r)");
+    let quantity = format!("largest difference of α, {span}, {SETS} sets of random spectra in random bases (k ≥ r, d ≥ r)");
     Ok(Check::at_most(id, worst, config.tolerance, quantity))
 }
 

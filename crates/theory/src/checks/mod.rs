@@ -15,15 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// All groups, in the order in which [`verify`] returns their checks.
-const GROUPS: &[Group] = &[
-    structure::GROUP,
-    linear::GROUP,
-    retiming::GROUP,
-    given::GROUP,
-    condition1::GROUP,
-    depth::GROUP,
-    theorems::GROUP,
-];
+const GROUPS: &[Group] =
+    &[structure::GROUP, linear::GROUP, retiming::GROUP, given::GROUP, condition1::GROUP, depth::GROUP, theorems::GROUP];
 
 /// Statements that belong together, and the jobs that check them.
 struct Group {

@@ -71,9 +71,8 @@ fn retiming(config: &VerifyConfig) -> Result<Check> {
             }
         }
     }
-    let quantity = format!(
-        "largest |∫₀^τ‖∇‖ds − t|/t by adaptive Simpson quadrature, {SETS} random spectra, 4 times each ({place})"
-    );
+    let quantity =
+        format!("largest |∫₀^τ‖∇‖ds − t|/t by adaptive Simpson quadrature, {SETS} random spectra, 4 times each ({place})");
     Ok(Check::at_most("ngd-retiming", worst, 1e-10, quantity))
 }
 
@@ -118,8 +117,7 @@ fn equation(config: &VerifyConfig) -> Result<Check> {
         let length = c.limits().iter().map(|a| a * a).sum::<f64>().sqrt();
         let t = [0.3, 0.7, 0.95][index / 3 % 3] * length;
         let exact = &Rule::Ngd.closed_form(&c, &Network::LINEAR, &[t])?[0];
-        let error =
-            exact.iter().zip(integrate(&c, t, 1e-11 * length)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / length;
+        let error = exact.iter().zip(integrate(&c, t, 1e-11 * length)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / length;
         if !(error <= worst) {
             (worst, place) = (error, format!("set {index}, rates over 1e±{decades}, t = {:.2} ‖a*‖", t / length));
         }

@@ -58,7 +58,9 @@ impl MatrixMoments {
             return Err(Error::setting(
                 "sigma_xx",
                 format_args!("a matrix of rank {}", d - null),
-                format!("sigma_yx has a share {part:.1e} in directions where sigma_xx is 0 (at most {RANGE_TOLERANCE:e} is rounding)"),
+                format!(
+                    "sigma_yx has a share {part:.1e} in directions where sigma_xx is 0 (at most {RANGE_TOLERANCE:e} is rounding)"
+                ),
                 "no data have such moments: the labels cannot depend on a direction in which x never varies",
             ));
         }

@@ -72,9 +72,7 @@ impl Path {
 
     /// ‖∇(τ)‖_F.
     fn speed(&self, tau: f64) -> f64 {
-        let terms = self.residuals.iter().zip(&self.rates).map(|(r, s)| {
-            r * (-part(Part::NgdRate, *s) * tau).exp()
-        });
+        let terms = self.residuals.iter().zip(&self.rates).map(|(r, s)| r * (-part(Part::NgdRate, *s) * tau).exp());
         // Scaled by the largest term: squares of tiny residuals would vanish.
         let largest = terms.clone().map(f64::abs).fold(0.0, f64::max);
         if largest == 0.0 {

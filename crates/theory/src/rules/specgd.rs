@@ -18,7 +18,11 @@ pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> V
                 .map(|limit| {
                     let limit = part(Part::SpecGdLimit, limit);
                     let distance = limit.powf(1.0 / f64::from(exponent)) - start;
-                    if t >= distance.abs() { limit } else { (start + part(Part::SpecGdSlope, t.copysign(distance))).powi(exponent) }
+                    if t >= distance.abs() {
+                        limit
+                    } else {
+                        (start + part(Part::SpecGdSlope, t.copysign(distance))).powi(exponent)
+                    }
                 })
                 .collect()
         })

@@ -1,6 +1,7 @@
 //! Runs of the theory: one file for each kind of experiment, from its settings to its records.
 
 mod checks;
+mod condition1;
 mod loss_gaps;
 mod trajectories;
 
@@ -70,6 +71,7 @@ pub(crate) struct TheoryKind {
 pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
+    TheoryKind { name: "condition-1", parse: parse::<condition1::Condition1> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
 ];
 
