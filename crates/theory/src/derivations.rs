@@ -4,3 +4,9 @@
 
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/lemma.md"))]
 pub mod lemma {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/spectral-power.md"))]
+pub mod spectral_power {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/momentum.md"))]
+pub mod momentum {}

@@ -35,13 +35,16 @@ pub mod derivations;
 mod discrete;
 mod error;
 mod gaps;
+mod incomplete_beta;
 mod linalg;
 mod losses;
 mod mixture;
 mod moments;
+mod momentum;
 mod network;
 mod ode;
 mod part;
+mod power_order;
 mod quadrature;
 mod random;
 mod ratios;
@@ -59,7 +62,13 @@ pub use linalg::polar_factor;
 pub use losses::{Losses, losses, matrix_losses};
 pub use mixture::{Mixture, MixtureConfig};
 pub use moments::MatrixMoments;
+pub use momentum::{
+    muon_cycle_offset, muon_least_swing, muon_longest_run, muon_overshoot, muon_step_size, muon_swing, nesterov_overshoot,
+};
 pub use network::Network;
+pub use power_order::{
+    power_cycle_residual, power_flip_exponent, power_order_range, power_saturation_spread, power_saturation_times,
+};
 pub use rules::Rule;
 pub use simulation::Simulation;
 pub use trajectory::{Source, TrajectoryConfig, TrajectoryRow, trajectory};
