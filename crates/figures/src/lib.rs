@@ -13,6 +13,8 @@
 )]
 
 mod axis;
+mod b1;
+mod b2;
 mod canvas;
 mod catalogue;
 pub mod claims;
