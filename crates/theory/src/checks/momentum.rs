@@ -157,7 +157,7 @@ fn overshoot(config: &VerifyConfig) -> Result<Vec<Check>> {
         Check::at_most(
             "muon-bound",
             largest,
-            1.0,
+            1.0 + STEP_TOLERANCE,
             format!("largest |α − a*|(1−β)/η from the first step beyond a* on, recursion, {trials} trials in β, N, s_xx, η"),
         ),
     ])

@@ -2,13 +2,17 @@
 
 use isorate_results::Record;
 use isorate_theory::{
-    Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, muon_longest_run, muon_overshoot, trajectory,
+    Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, TrajectoryRow, discrete, muon_longest_run, muon_overshoot,
+    trajectory,
 };
 use serde::{Deserialize, Serialize};
 
 use super::{Findings, TheoryRun, check_mixture, whole};
 use crate::Error;
 use crate::spec::Context;
+
+/// A simulation keeps all of its steps.
+const MOST_STEPS: f64 = 1e6;
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -53,6 +57,17 @@ impl TheoryRun for MuonOvershoot {
         }
         let setting = |name: &str| format!("{scale}.{name}");
         context.positive(&setting("settling"), self.settling)?;
+        let farthest = mixture.components().limits().into_iter().fold(0.0, f64::max) / self.step_size;
+        let steps = farthest + 2.0 * self.settling * self.longest_memory;
+        if steps > MOST_STEPS {
+            return Err(context.error(
+                &setting("settling"),
+                format!(
+                    "{} makes simulations of {steps:.1e} steps, more than {MOST_STEPS:.0e}\nhint: raise step_size, or lower longest_memory",
+                    self.settling
+                ),
+            ));
+        }
         for (name, size) in
             [("window", self.window), ("grid", self.grid), ("grid_marks", self.grid_marks), ("step_sizes", self.step_sizes)]
         {

@@ -15,6 +15,8 @@ use crate::spec::Context;
 const BEYOND: f64 = 1.1;
 /// GD never saturates: its paths end at this multiple of the slowest time constant.
 const GD_CONSTANTS: f64 = 4.0;
+/// A simulation keeps all of its steps.
+const MOST_STEPS: f64 = 1e6;
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -47,8 +49,11 @@ impl TheoryRun for SpectralPower {
         if self.exponents.is_empty() {
             return Err(context.error("exponents", "[] must name at least one exponent"));
         }
-        if let Some(exponent) = self.exponents.iter().find(|p| !(0.0..=1.0).contains(*p)) {
-            return Err(context.error("exponents", format!("{exponent} must be from 0 (SpecGD) to 1 (GD)")));
+        if let Some(exponent) = self.exponents.iter().find(|p| !((0.0..=0.95).contains(*p) || **p == 1.0)) {
+            return Err(context.error(
+                "exponents",
+                format!("{exponent} must be from 0 (SpecGD) to 0.95, or 1 (GD)\nhint: between, saturation takes 1/(1 − p) times as long"),
+            ));
         }
         if let Some(depth) = self.depths.iter().find(|depth| !(1..=8).contains(*depth)) {
             return Err(context.error("depths", format!("{depth} must be from 1 to 8")));
@@ -63,6 +68,21 @@ impl TheoryRun for SpectralPower {
             ("grid_marks", self.grid_marks),
         ] {
             context.at_least_one(&setting(name), size)?;
+        }
+        let range = |exponent: f64| {
+            let all: Vec<f64> = scales(&mixture, exponent).collect();
+            all.iter().copied().fold(0.0, f64::max) / all.iter().copied().fold(f64::INFINITY, f64::min)
+        };
+        // The scales of all exponents between are between; the last saturation is at up to 1/(1 − p) of them.
+        let steps = self.resolution as f64 * range(0.0).max(range(1.0)) * GD_CONSTANTS;
+        if steps > MOST_STEPS {
+            return Err(context.error(
+                &setting("resolution"),
+                format!(
+                    "{} makes simulations of up to {steps:.1e} steps, more than {MOST_STEPS:.0e}\nhint: lower it, or give priors nearer together",
+                    self.resolution
+                ),
+            ));
         }
         Ok(())
     }
