@@ -61,7 +61,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     let eta = run.header.spec.get("step_size").and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
     let caption = format!(
         "Muon with exact polar factors on a linear model, matrix simulation, η = {eta}: both classes pass their limits by the same number of steps, at \
-         most 1/(1−β), which is most of the way for the rare class ({:.0} steps to its limit, {:.0} to that of the frequent one). Right: lines are \
+         most 1/(1−β), a large share of the way for the rare class ({:.0} steps to its limit, {:.0} to that of the frequent one). Right: lines are \
          exact predictions of the first turning point, bent where the start is fewer than 1/(1−β) steps away, and the bound T/2 ≈ √(1.5/(1−β)) of \
          what remains, with the largest late distance over {} step sizes (components) and of U^{{⊤}}WV from the limits (matrices, for η). {}; {} scale.",
         of_mixture("limit", "minority")? / eta,

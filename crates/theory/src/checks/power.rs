@@ -195,8 +195,8 @@ fn saturation(config: &VerifyConfig) -> Result<Vec<Check>> {
 }
 
 fn early(config: &VerifyConfig) -> Result<Vec<Check>> {
-    let mut worst = 0.0_f64;
     const TRIALS: usize = 30;
+    let mut worst = 0.0_f64;
     for index in 0..TRIALS {
         let mixture = random_mixture(config.seed, index)?;
         let c = mixture.components();

@@ -49,7 +49,7 @@ impl TheoryRun for SpectralPower {
         if self.exponents.is_empty() {
             return Err(context.error("exponents", "[] must name at least one exponent"));
         }
-        if let Some(exponent) = self.exponents.iter().find(|p| !((0.0..=0.95).contains(*p) || **p == 1.0)) {
+        if let Some(exponent) = self.exponents.iter().find(|p| !((0.0..=0.95).contains(*p) || (1.0..=1.0).contains(*p))) {
             return Err(context.error(
                 "exponents",
                 format!("{exponent} must be from 0 (SpecGD) to 0.95, or 1 (GD)\nhint: between, saturation takes 1/(1 − p) times as long"),
@@ -207,7 +207,7 @@ fn scales(mixture: &Mixture, exponent: f64) -> impl Iterator<Item = f64> {
 fn half_times(mixture: &Mixture, exponent: f64, depth: usize) -> Result<Vec<f64>, Error> {
     let network = if depth == 1 { Network::LINEAR } else { Network::new(depth, None)? };
     let limits = mixture.components().limits();
-    if exponent == 1.0 {
+    if exponent >= 1.0 {
         return Ok(scales(mixture, 1.0).map(|scale| std::f64::consts::LN_2 * scale).collect());
     }
     let saturated = power_saturation_times(&mixture.components(), &network, exponent)?;
