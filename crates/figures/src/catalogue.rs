@@ -4,7 +4,7 @@ use isorate_results::{Run, write_atomic};
 
 use crate::export::{Images, images};
 use crate::figure::Figure;
-use crate::{Error, Table, a2, f1, f2, f5, t1, t2};
+use crate::{Error, Table, a2, b1, b2, f1, f2, f5, t1, t2};
 
 /// A figure or table that can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,14 @@ const CATALOGUE: &[(Entry, Make)] = &[
     (
         Entry { id: "t2", title: "Accuracy by group early, halfway and at the end of training", experiment: "f1" },
         Make::Table(t2::table),
+    ),
+    (
+        Entry { id: "b1", title: "Spectral power between GD and SpecGD: order of the classes", experiment: "b1" },
+        Make::Figure(b1::figure),
+    ),
+    (
+        Entry { id: "b2", title: "Muon's overshoot beyond the limits over its momentum", experiment: "b2" },
+        Make::Figure(b2::figure),
     ),
 ];
 

@@ -14,6 +14,8 @@
 
 mod a2;
 mod axis;
+mod b1;
+mod b2;
 mod canvas;
 mod catalogue;
 pub mod claims;

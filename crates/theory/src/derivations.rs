@@ -7,3 +7,8 @@ pub mod lemma {}
 
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/condition-1.md"))]
 pub mod condition_1 {}
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/spectral-power.md"))]
+pub mod spectral_power {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/momentum.md"))]
+pub mod momentum {}

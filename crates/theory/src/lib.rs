@@ -37,16 +37,19 @@ mod discrete;
 mod error;
 mod gaps;
 mod gaussian_mixture;
+mod incomplete_beta;
 mod linalg;
 mod losses;
 mod mixture;
 mod model;
 mod moments;
+mod momentum;
 mod movement;
 mod network;
 mod ode;
 mod part;
 mod perturbation;
+mod power_order;
 mod quadrature;
 mod random;
 mod ratios;
@@ -67,9 +70,15 @@ pub use losses::{Losses, losses, matrix_losses};
 pub use mixture::{Mixture, MixtureConfig};
 pub use model::Model;
 pub use moments::MatrixMoments;
+pub use momentum::{
+    muon_cycle_offset, muon_least_swing, muon_longest_run, muon_overshoot, muon_step_size, muon_swing, nesterov_overshoot,
+};
 pub use movement::{Movement, movement, perturbed};
 pub use network::Network;
 pub use perturbation::Perturbation;
+pub use power_order::{
+    power_cycle_residual, power_flip_exponent, power_order_range, power_saturation_spread, power_saturation_times,
+};
 pub use rules::Rule;
 pub use simulation::Simulation;
 pub use trajectory::{Source, TrajectoryConfig, TrajectoryRow, trajectory};

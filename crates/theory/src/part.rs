@@ -69,6 +69,38 @@ parts! {
     LeakageReturn => ["condition1-specgd"],
     /// The entries of (S + B)_rr that decide SpecGD's first saturation.
     SaturationPencil => ["condition1-specgd-span", "condition1-specgd-saturation"],
+    /// 1 − p in the rate at which the power flow uses up |r₀|^{1−p}.
+    PowerRate => ["power-closed-form"],
+    /// 1/(1 − p), the exponent of the power flow's residual.
+    PowerShape => ["power-closed-form"],
+    /// ln of the ratio of the s_xx in p*.
+    PowerFlip => ["power-flip"],
+    /// (L − 1) p₁* in the denominator of p* for L layers.
+    PowerFlipDepth => ["power-deep-flip"],
+    /// p in the exponent of the spread.
+    PowerSpread => ["power-spread"],
+    /// SNR p_c in the ends of the order.
+    PowerOrder => ["power-order-range"],
+    /// ½ in the residual of the discrete cycle.
+    PowerCycle => ["power-cycle"],
+    /// C, the time scale of a deep component.
+    PowerDeepScale => ["power-deep"],
+    /// p (L − 1) in the exponent a of a deep component.
+    PowerDeepExponent => ["power-deep"],
+    /// (τ + N) e^{−λN}, what a start at N steps leaves in the momentum.
+    MuonWarmStart => ["muon-overshoot"],
+    /// τ = 1/(1 − β) in a swing.
+    MuonMemory => ["muon-overshoot", "muon-swing"],
+    /// q = β/(1 − β) in the least swing.
+    MuonLeast => ["muon-swing", "muon-swing-sharp"],
+    /// τ in the longest run.
+    MuonLongestRun => ["muon-longest-run"],
+    /// τ tanh(λT/2) in the condition of a cycle.
+    MuonCycle => ["muon-cycle"],
+    /// 1 − β in the step size that keeps the overshoot below a share.
+    MuonStepSize => ["muon-share"],
+    /// β, by which Nesterov's look-ahead shortens the overshoot.
+    NesterovAhead => ["nesterov-overshoot"],
 }
 
 /// The value of a part: itself, but for tests that break formulas.

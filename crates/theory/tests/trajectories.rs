@@ -103,7 +103,7 @@ fn errors_name_what_is_wrong_and_how_to_go_on() {
         rows(&m, Rule::SignGd, &[1.0], Network::LINEAR, Source::ClosedForm),
         rows(&m, MUON, &[1.0], Network::LINEAR, Source::ClosedForm),
         rows(&m, Rule::Ngd, &[1.0], small, Source::ClosedForm),
-        rows(&m, POWER, &[1.0], small, Source::ClosedForm),
+        rows(&m, POWER, &[1.0], Network::new(3, None).expect("valid"), Source::ClosedForm),
         rows(&m, Rule::Gd, &[1.0], deep, Source::ClosedForm),
         rows(&m, Rule::Ngd, &[1.0], deep, STEP),
         rows(&m, Rule::SignGd, &[1.0], deep, STEP),

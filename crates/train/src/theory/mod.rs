@@ -3,6 +3,8 @@
 mod checks;
 mod condition1;
 mod loss_gaps;
+mod muon_overshoot;
+mod spectral_power;
 mod trajectories;
 
 use std::collections::BTreeMap;
@@ -73,6 +75,8 @@ pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
     TheoryKind { name: "condition-1", parse: parse::<condition1::Condition1> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
+    TheoryKind { name: "spectral-power", parse: parse::<spectral_power::SpectralPower> },
+    TheoryKind { name: "muon-overshoot", parse: parse::<muon_overshoot::MuonOvershoot> },
 ];
 
 fn parse<T: TheoryRun + DeserializeOwned + 'static>(text: &str) -> Result<Box<dyn TheoryRun>, toml::de::Error> {
