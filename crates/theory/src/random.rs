@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     TheoremOne = 4,
     /// Parameter sets for Theorem 2.
     TheoremTwo = 5,
+    /// Random layers of a deep linear model.
+    GaussianLayers = 10,
 }
 
 /// The generator of (seed, purpose, index).

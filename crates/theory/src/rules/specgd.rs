@@ -2,21 +2,27 @@
 
 use crate::components::Components;
 use crate::network::Network;
+use crate::part::{Part, part};
 
 /// The flow: every layer's value moves at unit speed to (a_c*)^{1/L}, so α_c = min(w₀ + t, (a_c*)^{1/L})^L; for L = 1 from 0
 /// that is min(t, a_c*) (arXiv 2510.22980, trajectories and Proposition 2). In the limit δ → ∞ it is min(t^L, a_c*).
 /// An initialization above the limit comes down at the same speed.
 pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> Vec<Vec<f64>> {
     let exponent = network.exponent();
-    let start = network.layer_start();
+    let start = part(Part::SpecgdDeepStart, network.layer_start());
+    let root = part(Part::SpecgdDeepRoot, 1.0 / f64::from(exponent));
     times
         .iter()
         .map(|&t| {
             c.limits()
                 .into_iter()
                 .map(|limit| {
-                    let distance = limit.powf(1.0 / f64::from(exponent)) - start;
-                    if t >= distance.abs() { limit } else { (start + t.copysign(distance)).powi(exponent) }
+                    let distance = limit.powf(root) - start;
+                    if t >= distance.abs() {
+                        limit
+                    } else {
+                        (start + part(Part::SpecgdDeepTime, t.copysign(distance))).powi(exponent)
+                    }
                 })
                 .collect()
         })
