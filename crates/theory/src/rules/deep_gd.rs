@@ -96,7 +96,8 @@ impl DeepComponent {
             return first;
         }
         // What t(w) is a difference of: its own rounding error.
-        let noise = 4.0 * f64::EPSILON * (t + self.start.powi(2 - self.depth) / (f64::from(self.depth - 2) * self.yx));
+        let noise =
+            4.0 * f64::EPSILON * (t + self.scale + self.start.powi(2 - self.depth) / (f64::from(self.depth - 2) * self.yx));
         // |gap| from `far`, at the start, to `near`, behind the wanted time.
         let (mut far, mut near) = (first.gap, 0.0);
         let mut value = first;
@@ -211,7 +212,7 @@ mod tests {
                         continue;
                     }
                     let again = component.time(value);
-                    let size = t + start.powi(2 - depth);
+                    let size = t + component.scale + start.powi(2 - depth);
                     assert!((again - t).abs() <= 1e-13 * size, "L = {depth}, w₀ = {start}, t = {t}: {again}");
                 }
             }

@@ -1,6 +1,7 @@
 //! Runs of the theory: one file for each kind of experiment, from its settings to its records.
 
 mod checks;
+mod depth;
 mod loss_gaps;
 mod trajectories;
 
@@ -69,6 +70,7 @@ pub(crate) struct TheoryKind {
 
 pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
+    TheoryKind { name: "depth", parse: parse::<depth::Depth> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
 ];
