@@ -145,10 +145,7 @@ impl View<'_> {
             });
         }
         for panel in &mut panels {
-            panel.x = Axis::linear("time / majority's", 0.0, last, 4);
-            for series in &mut panel.series {
-                extend_to(series, last);
-            }
+            panel.x = Axis::linear("time / majority's time", 0.0, last, 4);
         }
         Ok(panels)
     }
@@ -248,9 +245,9 @@ impl View<'_> {
         let xs = || series.iter().flat_map(xs_of);
         let (first, last) = (xs().fold(f64::INFINITY, f64::min), xs().fold(0.0, f64::max));
         let (x, name) = if variable == "eta" {
-            (Axis::log(title, first, last), "Error against η")
+            (Axis::log(title, first, last), "Error in η")
         } else {
-            (Axis::linear(title, first - 0.2, last + 0.2, 5), "Error against δ")
+            (Axis::linear(title, first - 0.2, last + 0.2, 5), "Error in δ, SpecGD")
         };
         if variable != "eta" {
             labels.clear();
@@ -278,16 +275,6 @@ impl View<'_> {
 
 fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
-}
-
-/// Carries a curve that has come to its end along to `x`, and cuts nothing off.
-fn extend_to(series: &mut Series, x: f64) {
-    if let Series::Line { points, .. } = series
-        && let Some(&(end, height)) = points.last()
-        && end < x
-    {
-        points.push((x, height));
-    }
 }
 
 fn xs_of(series: &Series) -> Vec<f64> {

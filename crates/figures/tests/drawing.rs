@@ -42,7 +42,7 @@ fn names_are_found_in_small_and_capital_letters() {
     assert!(find("f3").is_none());
     assert!(catalogue().all(|entry| find(entry.id) == Some(entry)));
     let message = error("f3", &[]);
-    assert!(message.contains("`f3`") && message.contains("f1, f2, f5, t1, t2"), "{message}");
+    assert!(message.contains("`f3`") && message.contains("f1, f2, f5, f6, t1, t2"), "{message}");
 }
 
 #[test]
