@@ -100,7 +100,7 @@ impl View<'_> {
         style::component(rank, self.priors.len())
     }
 
-    /// α_c/a_c* for every depth, in one row with one range.
+    /// `α_c/a_c*` for every depth, in one row with one range.
     fn growth(&self, rule: &str) -> Result<Vec<Panel>, Error> {
         let mut panels = Vec::new();
         let mut last = 0.0_f64;
