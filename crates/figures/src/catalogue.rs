@@ -4,7 +4,7 @@ use isorate_results::{Run, write_atomic};
 
 use crate::export::{Images, images};
 use crate::figure::Figure;
-use crate::{Error, Table, a2, b1, b2, f1, f2, f5, t1, t2};
+use crate::{Error, Table, a2, b1, b2, f1, f2, f5, f6, t1, t2};
 
 /// A figure or table that can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +34,10 @@ const CATALOGUE: &[(Entry, Make)] = &[
     (
         Entry { id: "a2", title: "Movement of the trajectories against the residual of Condition 1", experiment: "a2" },
         Make::Figure(a2::figure),
+    ),
+    (
+        Entry { id: "f6", title: "Depth: growth, saturation times and the error of the idealization", experiment: "f6" },
+        Make::Figure(f6::figure),
     ),
     (Entry { id: "t1", title: "Checks of the theory", experiment: "t1" }, Make::Table(t1::table)),
     (

@@ -25,6 +25,7 @@ mod export;
 mod f1;
 mod f2;
 mod f5;
+mod f6;
 mod figure;
 mod labels;
 mod layout;

@@ -2,6 +2,8 @@
 //!
 //! Each page is a file of `docs/`, written in Markdown with LaTeX formulas, which the build turns into MathML.
 
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/depth.md"))]
+pub mod depth {}
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/lemma.md"))]
 pub mod lemma {}
 

@@ -101,6 +101,50 @@ parts! {
     MuonStepSize => ["muon-share"],
     /// β, by which Nesterov's look-ahead shortens the overshoot.
     NesterovAhead => ["nesterov-overshoot"],
+    /// 2 s_yx t in the closed form of GD with two layers.
+    GdBilinearRate => ["depth-gd-bilinear"],
+    /// s_xx in the denominator of that closed form.
+    GdBilinearLimit => ["depth-gd-bilinear"],
+    /// s_yx/a₀ − s_xx in it.
+    GdBilinearStart => ["depth-gd-bilinear"],
+    /// w^{L−2} in the equation of GD with L layers, solved in ln w.
+    GdDeepGrowth => ["depth-gd-deep"],
+    /// s_yx in that equation.
+    GdDeepLimit => ["depth-gd-deep"],
+    /// The waiting time near the saddle in t(w) of GD with L ≥ 3 layers.
+    GdImplicitWaiting => ["depth-gd-implicit"],
+    /// The elementary function that is the rest of t(w).
+    GdImplicitTail => ["depth-gd-implicit"],
+    /// The exponent L − 1 in the norm of a layer's gradient, which re-times NGD.
+    NgdDeepExponent => ["depth-ngd"],
+    /// w₀ in the flow of `SpecGD` with L layers.
+    SpecGdDeepStart => ["depth-specgd"],
+    /// t in it.
+    SpecGdDeepTime => ["depth-specgd"],
+    /// 1/L in the limit of a layer's value.
+    SpecGdDeepRoot => ["depth-alternation"],
+    /// 1/L in the saturation times of `SpecGD`.
+    SaturationRoot => ["depth-saturation"],
+    /// w₀ in them.
+    SaturationStart => ["depth-saturation"],
+    /// SNR in their relative spread ΔT.
+    SpreadSnr => ["depth-spread"],
+    /// 1/p in ΔT.
+    SpreadPrior => ["depth-spread"],
+    /// 1/L in ΔT.
+    SpreadRoot => ["depth-spread"],
+    /// What a finite δ adds to ΔT.
+    SpreadStart => ["depth-delta-spread"],
+    /// w₀ in the deviation of a finite δ from the limit.
+    DeviationStart => ["depth-delta-path"],
+    /// η in the alternation of `SpecGD` with L layers after saturation.
+    AlternationStep => ["depth-alternation"],
+    /// The first-order term of the error of GD's steps.
+    EulerTerm => ["depth-euler"],
+    /// t S in the bilinear `SpecGD` path from a balanced initialization.
+    BalancedGrowth => ["depth-balanced"],
+    /// (S P₀ S)^{1/2} in it.
+    BalancedStart => ["depth-balanced"],
 }
 
 /// The value of a part: itself, but for tests that break formulas.

@@ -33,6 +33,8 @@ pub(crate) enum Purpose {
     MuonOvershoot = 42,
     /// Components of Muon's long-run cycle.
     MuonCycle = 43,
+    /// Random layers of a deep linear model.
+    GaussianLayers = 10,
 }
 
 /// The generator of (seed, purpose, index).

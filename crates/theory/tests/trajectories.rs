@@ -221,7 +221,7 @@ fn depth_brings_components_together() {
     for depth in 1..=4 {
         let network = Network::new(depth, None).expect("valid");
         let times = m.saturation_times(&network);
-        assert!((times[0] / times[2] - 1.0 - m.saturation_spread(depth)).abs() < 1e-12);
+        assert!((times[0] / times[2] - 1.0 - m.saturation_spread(&network)).abs() < 1e-12);
         let rows = rows(&m, Rule::SpecGd, &[0.1, 0.35], network, Source::ClosedForm).expect("closed form");
         assert!((rows[0].alpha[0] - 0.1_f64.powi(i32::try_from(depth).expect("small"))).abs() < 1e-15);
         let simulated =

@@ -2,6 +2,7 @@
 
 mod checks;
 mod condition1;
+mod depth;
 mod loss_gaps;
 mod muon_overshoot;
 mod spectral_power;
@@ -72,6 +73,7 @@ pub(crate) struct TheoryKind {
 
 pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
+    TheoryKind { name: "depth", parse: parse::<depth::Depth> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
     TheoryKind { name: "condition-1", parse: parse::<condition1::Condition1> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
