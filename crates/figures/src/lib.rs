@@ -16,6 +16,8 @@ mod a2;
 mod axis;
 mod b1;
 mod b2;
+mod b5;
+mod b6;
 mod canvas;
 mod catalogue;
 pub mod claims;
@@ -35,6 +37,7 @@ mod select;
 pub mod style;
 mod t1;
 mod t2;
+mod t5;
 mod table;
 mod training;
 

@@ -14,3 +14,5 @@ pub mod spectral_power {}
 
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/momentum.md"))]
 pub mod momentum {}
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/sharp-constants.md"))]
+pub mod sharp_constants {}

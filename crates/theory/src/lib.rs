@@ -57,6 +57,7 @@ mod quadrature;
 mod random;
 mod ratios;
 mod rules;
+mod sharp;
 mod simulation;
 mod summation;
 mod trajectory;
@@ -85,5 +86,9 @@ pub use power_order::{
     power_cycle_residual, power_flip_exponent, power_order_range, power_saturation_spread, power_saturation_times,
 };
 pub use rules::Rule;
+pub use sharp::{
+    Gap, Infimum, SharpConstant, SharpSearch, infimum_without_prior_condition, lead_end, proved_bound, search_infimum,
+    sharp_constants, smallest_failing_prior,
+};
 pub use simulation::Simulation;
 pub use trajectory::{Source, TrajectoryConfig, TrajectoryRow, trajectory};

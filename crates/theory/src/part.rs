@@ -145,6 +145,16 @@ parts! {
     BalancedGrowth => ["depth-balanced"],
     /// (S P₀ S)^{1/2} in it.
     BalancedStart => ["depth-balanced"],
+    /// 1 − e^{−μ/(6k)} in the bounds of Theorem 1.
+    SharpGrowth => ["sharp-gf-minority", "sharp-gf-balanced"],
+    /// The term with κ = 1/6 in the bounds of Theorem 1.
+    SharpKappa => ["sharp-gf-minority", "sharp-gf-balanced"],
+    /// p_m/‖p‖ and Σ p/(k ‖p‖) in the infima of Theorem 2.
+    SharpDirection => ["sharp-ngf-minority", "sharp-ngf-balanced"],
+    /// (k − 1)/(12 k) in the infima of Theorem 2.
+    SharpNoise => ["sharp-ngf-minority", "sharp-ngf-balanced"],
+    /// The infima without a condition on the priors.
+    SharpFree => ["sharp-no-prior-condition-attained"],
 }
 
 /// The value of a part: itself, but for tests that break formulas.

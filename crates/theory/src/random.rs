@@ -35,6 +35,12 @@ pub(crate) enum Purpose {
     MuonCycle = 43,
     /// Random layers of a deep linear model.
     GaussianLayers = 10,
+    /// Starting points of the search for the sharp constants.
+    SharpStarts = 60,
+    /// Parameter sets for the proved bounds.
+    SharpSets = 61,
+    /// Parameter sets that break one condition.
+    DroppedConditions = 62,
 }
 
 /// The generator of (seed, purpose, index).

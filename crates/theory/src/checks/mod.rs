@@ -9,6 +9,7 @@ mod momentum;
 mod power;
 mod retiming;
 mod sets;
+mod sharp;
 mod structure;
 mod theorems;
 
@@ -27,6 +28,7 @@ const GROUPS: &[Group] = &[
     depth::GROUP,
     depth_errors::GROUP,
     theorems::GROUP,
+    sharp::GROUP,
     power::GROUP,
     momentum::GROUP,
 ];

@@ -2,9 +2,11 @@
 
 mod checks;
 mod condition1;
+mod condition_map;
 mod depth;
 mod loss_gaps;
 mod muon_overshoot;
+mod sharp;
 mod spectral_power;
 mod trajectories;
 
@@ -76,6 +78,8 @@ pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "depth", parse: parse::<depth::Depth> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
     TheoryKind { name: "condition-1", parse: parse::<condition1::Condition1> },
+    TheoryKind { name: "sharp-constants", parse: parse::<sharp::SharpConstants> },
+    TheoryKind { name: "condition-map", parse: parse::<condition_map::ConditionMap> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
     TheoryKind { name: "spectral-power", parse: parse::<spectral_power::SpectralPower> },
     TheoryKind { name: "muon-overshoot", parse: parse::<muon_overshoot::MuonOvershoot> },

@@ -43,7 +43,7 @@ pub(super) struct SpectralPower {
 impl TheoryRun for SpectralPower {
     fn check(&self, context: &Context, scale: &str) -> Result<(), Error> {
         let mixture = check_mixture(&self.mixture, context)?;
-        if mixture.saturation_spread(1) <= 0.0 {
+        if mixture.saturation_spread(&isorate_theory::Network::LINEAR) <= 0.0 {
             return Err(context.error("mixture.priors", "equal classes have no order\nhint: give unequal priors"));
         }
         if self.exponents.is_empty() {
