@@ -12,7 +12,10 @@
     reason = "captions and table cells are short and made once: `write!` would need an unused result"
 )]
 
+mod a2;
 mod axis;
+mod b1;
+mod b2;
 mod b5;
 mod b6;
 mod canvas;
@@ -24,6 +27,7 @@ mod export;
 mod f1;
 mod f2;
 mod f5;
+mod f6;
 mod figure;
 mod labels;
 mod layout;
