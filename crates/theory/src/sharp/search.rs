@@ -105,7 +105,7 @@ fn descend(search: &SharpSearch, index: usize) -> (f64, [f64; COORDINATES]) {
     let mut rng = stream(search.seed, Purpose::SharpStarts, index);
     let mut at: [f64; COORDINATES] = std::array::from_fn(|_| rng.random());
     // Every second start has p_m at its bound and t = t*, where the infima are expected.
-    if index % 2 == 0 {
+    if index.is_multiple_of(2) {
         (at[2], at[3]) = (1.0, 1.0);
     }
     // A value that is not a number must not hide: it counts as the smallest.
@@ -124,7 +124,8 @@ fn descend(search: &SharpSearch, index: usize) -> (f64, [f64; COORDINATES]) {
             for move_by in [step, -step] {
                 let mut trial = at;
                 trial[coordinate] = (trial[coordinate] + move_by).clamp(0.0, 1.0);
-                if trial[coordinate] == at[coordinate] {
+                // At the edge of the box: the same point again.
+                if (trial[coordinate] - at[coordinate]).abs() <= 0.0 {
                     continue;
                 }
                 let ratio = value(&trial);
