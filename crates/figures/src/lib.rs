@@ -14,6 +14,10 @@
 
 mod a2;
 mod axis;
+mod b1;
+mod b2;
+mod b5;
+mod b6;
 mod canvas;
 mod catalogue;
 pub mod claims;
@@ -23,6 +27,7 @@ mod export;
 mod f1;
 mod f2;
 mod f5;
+mod f6;
 mod figure;
 mod labels;
 mod layout;
@@ -32,6 +37,7 @@ mod select;
 pub mod style;
 mod t1;
 mod t2;
+mod t5;
 mod table;
 mod training;
 

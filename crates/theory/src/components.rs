@@ -90,6 +90,11 @@ impl Components {
         self.cross.iter().copied().fold(0.0, f64::max)
     }
 
+    /// The smallest s_yx,c.
+    pub(crate) fn smallest_cross(&self) -> f64 {
+        self.cross.iter().copied().fold(f64::INFINITY, f64::min)
+    }
+
     /// The largest s_xx,c, which is ‖Σ_xx‖₂ for the mixture.
     pub(crate) fn largest_second(&self) -> f64 {
         self.second.iter().copied().fold(0.0, f64::max)

@@ -176,16 +176,26 @@ impl Mixture {
 
     /// The times (a_c*)^{1/L} − w₀ at which the components saturate under `SpecGD` (arXiv 2510.22980, Proposition 2); 0 for a
     /// component that starts at or above its limit.
+    ///
+    /// In units of η steps. They tend to (a_c*)^{1/L} at the rate e^{−δ}, and with L → ∞ to 1: with every layer a component with
+    /// a_c* < 1 saturates later, one with a_c* > 1 earlier. Since a_c* < 1/μ, every component saturates later when μ ≥ 1, the first condition of
+    /// Theorems 1 and 2.
     pub fn saturation_times(&self, network: &Network) -> Vec<f64> {
-        let root = 1.0 / f64::from(network.exponent());
-        self.components().limits().iter().map(|limit| (limit.powf(root) - network.layer_start()).max(0.0)).collect()
+        let root = part(Part::SaturationRoot, 1.0 / f64::from(network.exponent()));
+        let start = part(Part::SaturationStart, network.layer_start());
+        self.components().limits().iter().map(|limit| (limit.powf(root) - start).max(0.0)).collect()
     }
 
-    /// ΔT = ((SNR + 1/p_m)/(SNR + 1/p_M))^{1/L} − 1, the relative spread of the saturation times of the majority and the
-    /// minority class under `SpecGD` with L = `depth` ≥ 1 layers as δ → ∞ (arXiv 2510.22980, after Proposition 2).
-    pub fn saturation_spread(&self, depth: usize) -> f64 {
-        let term = |class: usize| self.snr() + 1.0 / self.priors[class];
-        ((term(self.minority()) / term(self.majority())).ln() / depth.max(1) as f64).exp_m1()
+    /// ΔT = t_M/t_m − 1, the relative spread of the saturation times of the majority and the minority class under `SpecGD`:
+    /// ((SNR + 1/p_m)/(SNR + 1/p_M))^{1/L} − 1 in the limit δ → ∞ (arXiv 2510.22980, after Proposition 2), times w_m/(w_m − w₀) for a finite δ,
+    /// w_m = (a_m*)^{1/L}. So it tends to its limit from above, with the error ΔT w₀/(w_m − w₀) ≈ e^{−δ} ΔT/w_m. Infinite if the minority
+    /// component starts at or above its limit.
+    pub fn saturation_spread(&self, network: &Network) -> f64 {
+        let term = |class: usize| part(Part::SpreadSnr, self.snr()) + part(Part::SpreadPrior, 1.0 / self.priors[class]);
+        let root = part(Part::SpreadRoot, 1.0 / f64::from(network.exponent()));
+        let limit = (root * (term(self.minority()) / term(self.majority())).ln()).exp_m1();
+        let (layer, start) = (self.horizon().powf(1.0 / f64::from(network.exponent())), network.layer_start());
+        if start < layer { limit + part(Part::SpreadStart, limit * start / (layer - start)) } else { f64::INFINITY }
     }
 
     /// Σ_yx and Σ_xx as matrices, with the directions of the means drawn from the seed. Fails for a `dim` too large to hold

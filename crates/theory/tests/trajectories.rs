@@ -103,7 +103,7 @@ fn errors_name_what_is_wrong_and_how_to_go_on() {
         rows(&m, Rule::SignGd, &[1.0], Network::LINEAR, Source::ClosedForm),
         rows(&m, MUON, &[1.0], Network::LINEAR, Source::ClosedForm),
         rows(&m, Rule::Ngd, &[1.0], small, Source::ClosedForm),
-        rows(&m, POWER, &[1.0], small, Source::ClosedForm),
+        rows(&m, POWER, &[1.0], Network::new(3, None).expect("valid"), Source::ClosedForm),
         rows(&m, Rule::Gd, &[1.0], deep, Source::ClosedForm),
         rows(&m, Rule::Ngd, &[1.0], deep, STEP),
         rows(&m, Rule::SignGd, &[1.0], deep, STEP),
@@ -221,7 +221,7 @@ fn depth_brings_components_together() {
     for depth in 1..=4 {
         let network = Network::new(depth, None).expect("valid");
         let times = m.saturation_times(&network);
-        assert!((times[0] / times[2] - 1.0 - m.saturation_spread(depth)).abs() < 1e-12);
+        assert!((times[0] / times[2] - 1.0 - m.saturation_spread(&network)).abs() < 1e-12);
         let rows = rows(&m, Rule::SpecGd, &[0.1, 0.35], network, Source::ClosedForm).expect("closed form");
         assert!((rows[0].alpha[0] - 0.1_f64.powi(i32::try_from(depth).expect("small"))).abs() < 1e-15);
         let simulated =

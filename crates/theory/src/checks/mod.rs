@@ -2,10 +2,14 @@
 
 mod condition1;
 mod depth;
+mod depth_errors;
 mod given;
 mod linear;
+mod momentum;
+mod power;
 mod retiming;
 mod sets;
+mod sharp;
 mod structure;
 mod theorems;
 
@@ -15,8 +19,19 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// All groups, in the order in which [`verify`] returns their checks.
-const GROUPS: &[Group] =
-    &[structure::GROUP, linear::GROUP, retiming::GROUP, given::GROUP, condition1::GROUP, depth::GROUP, theorems::GROUP];
+const GROUPS: &[Group] = &[
+    structure::GROUP,
+    linear::GROUP,
+    retiming::GROUP,
+    given::GROUP,
+    condition1::GROUP,
+    depth::GROUP,
+    depth_errors::GROUP,
+    theorems::GROUP,
+    sharp::GROUP,
+    power::GROUP,
+    momentum::GROUP,
+];
 
 /// Statements that belong together, and the jobs that check them.
 struct Group {

@@ -43,7 +43,8 @@ pub(crate) fn phi(z: f64) -> f64 {
 
 /// The closed form for L = 2.
 pub(crate) fn bilinear(yx: f64, xx: f64, start: f64, t: f64) -> f64 {
-    yx / (xx + (yx / start - xx) * (-2.0 * yx * t).exp())
+    let decay = (-part(Part::GdBilinearRate, 2.0 * yx * t)).exp();
+    yx / (part(Part::GdBilinearLimit, xx) + part(Part::GdBilinearStart, yx / start - xx) * decay)
 }
 
 /// The numeric solution for any L ≥ 2 (L = 2 to test it).
@@ -53,12 +54,18 @@ pub(crate) fn deep(yx: f64, xx: f64, network: &Network, times: &[f64]) -> Vec<f6
     order.sort_by(|&i, &j| times[i].total_cmp(&times[j]));
     let mut path = vec![0.0; times.len()];
     let (mut u, mut now, mut step) = (-network.delta().unwrap_or(0.0), 0.0, 0.0);
-    let residual = |u: f64| yx - xx * u.exp().powi(depth);
+    let residual = |u: f64| part(Part::GdDeepLimit, yx) - xx * u.exp().powi(depth);
     // An explicit method hovers around the fixed point at about its local tolerance in u, which is L times that in a: there the
     // flow counts as arrived.
     let settled = |u: f64| residual(u).abs() <= 10.0 * ode::LOCAL_TOLERANCE * f64::from(depth) * yx;
     for index in order {
-        u = ode::integrate(u, times[index] - now, &mut step, |u| u.exp().powi(depth - 2) * residual(u), settled);
+        u = ode::integrate(
+            u,
+            times[index] - now,
+            &mut step,
+            |u| part(Part::GdDeepGrowth, u.exp().powi(depth - 2)) * residual(u),
+            settled,
+        );
         now = times[index];
         path[index] = if settled(u) { yx / xx } else { u.exp().powi(depth) };
     }

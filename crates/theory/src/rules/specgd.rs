@@ -9,7 +9,9 @@ use crate::part::{Part, part};
 /// An initialization above the limit comes down at the same speed.
 pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> Vec<Vec<f64>> {
     let exponent = network.exponent();
-    let start = network.layer_start();
+    let start = part(Part::SpecGdDeepStart, network.layer_start());
+    let root = part(Part::SpecGdDeepRoot, 1.0 / f64::from(exponent));
+    let slope = if exponent == 1 { Part::SpecGdSlope } else { Part::SpecGdDeepTime };
     times
         .iter()
         .map(|&t| {
@@ -17,12 +19,8 @@ pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> V
                 .into_iter()
                 .map(|limit| {
                     let limit = part(Part::SpecGdLimit, limit);
-                    let distance = limit.powf(1.0 / f64::from(exponent)) - start;
-                    if t >= distance.abs() {
-                        limit
-                    } else {
-                        (start + part(Part::SpecGdSlope, t.copysign(distance))).powi(exponent)
-                    }
+                    let distance = limit.powf(root) - start;
+                    if t >= distance.abs() { limit } else { (start + part(slope, t.copysign(distance))).powi(exponent) }
                 })
                 .collect()
         })

@@ -2,7 +2,12 @@
 
 mod checks;
 mod condition1;
+mod condition_map;
+mod depth;
 mod loss_gaps;
+mod muon_overshoot;
+mod sharp;
+mod spectral_power;
 mod trajectories;
 
 use std::collections::BTreeMap;
@@ -70,9 +75,14 @@ pub(crate) struct TheoryKind {
 
 pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
+    TheoryKind { name: "depth", parse: parse::<depth::Depth> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
     TheoryKind { name: "condition-1", parse: parse::<condition1::Condition1> },
+    TheoryKind { name: "sharp-constants", parse: parse::<sharp::SharpConstants> },
+    TheoryKind { name: "condition-map", parse: parse::<condition_map::ConditionMap> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
+    TheoryKind { name: "spectral-power", parse: parse::<spectral_power::SpectralPower> },
+    TheoryKind { name: "muon-overshoot", parse: parse::<muon_overshoot::MuonOvershoot> },
 ];
 
 fn parse<T: TheoryRun + DeserializeOwned + 'static>(text: &str) -> Result<Box<dyn TheoryRun>, toml::de::Error> {
