@@ -163,6 +163,11 @@ fn largest_difference(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
     })
 }
 
+/// Whether `value` is above `worst` or not a number, so that the worst case of all is kept.
+fn is_worse(value: f64, worst: f64) -> bool {
+    value.is_nan() || value > worst
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
