@@ -13,6 +13,8 @@
 )]
 
 mod axis;
+mod b3;
+mod b4;
 mod canvas;
 mod catalogue;
 pub mod claims;

@@ -4,3 +4,9 @@
 
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/lemma.md"))]
 pub mod lemma {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/newton-schulz.md"))]
+pub mod newton_schulz {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/shampoo.md"))]
+pub mod shampoo {}

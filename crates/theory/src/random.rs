@@ -17,6 +17,10 @@ pub(crate) enum Purpose {
     TheoremOne = 4,
     /// Parameter sets for Theorem 2.
     TheoremTwo = 5,
+    /// Matrices for the Newton–Schulz iteration.
+    NewtonSchulz = 50,
+    /// Parameter sets for Shampoo's gap.
+    ShampooGap = 51,
 }
 
 /// The generator of (seed, purpose, index).

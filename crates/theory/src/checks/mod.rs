@@ -2,7 +2,9 @@
 
 mod depth;
 mod linear;
+mod newton_schulz;
 mod sets;
+mod shampoo;
 mod structure;
 mod theorems;
 
@@ -12,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// All groups, in the order in which [`verify`] returns their checks.
-const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP];
+const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP, newton_schulz::GROUP, shampoo::GROUP];
 
 /// Statements that belong together, and the jobs that check them.
 struct Group {

@@ -2,6 +2,8 @@
 
 mod checks;
 mod loss_gaps;
+mod newton_schulz;
+mod shampoo;
 mod trajectories;
 
 use std::collections::BTreeMap;
@@ -70,6 +72,8 @@ pub(crate) struct TheoryKind {
 pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
+    TheoryKind { name: "newton-schulz", parse: parse::<newton_schulz::NewtonSchulzResponse> },
+    TheoryKind { name: "shampoo", parse: parse::<shampoo::ShampooTrajectories> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
 ];
 
