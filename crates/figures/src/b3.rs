@@ -31,11 +31,16 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         sample: Sample::Mark(Mark::Diamond, Fill::Full, style::INK),
         text: "x of the rare class at the start".into(),
     });
+    let setting = |name: &str| run.header.spec.pointer(&format!("/{name}")).and_then(serde_json::Value::as_f64);
+    let scales = match (setting("mean_norm"), setting("noise_std")) {
+        (Some(mean), Some(noise)) => format!("‖μ_{{c}}‖ = {mean}, σ = {noise}; "),
+        _ => String::new(),
+    };
     let classes = run.header.spec.pointer("/classes").and_then(serde_json::Value::as_u64).unwrap_or_default();
     let caption = format!(
         "Left: what Newton–Schulz steps with Muon's quintic make of a singular value x = σ/‖G‖_{{F}}; the diamonds are p_{{m}}/‖p‖ of \
          Gaussian mixtures with {} equal classes and one that is {} times rarer. Right: the rare class's component under Muon with \
-         {last} steps, without momentum, over t/t*, t* being when SpecGD saturates it. μ = σ = 1; {} scale.",
+         {last} steps, without momentum, over t/t*, t* being when SpecGD saturates it. {scales}{} scale.",
         classes.saturating_sub(1),
         imbalances.join(", "),
         selection.scale(),
@@ -59,8 +64,7 @@ fn groups(run: &Run, metric: &str) -> Vec<String> {
 }
 
 fn response(selection: &Selection<'_>, run: &Run, last: &str, others: &[String], imbalances: &[String]) -> Result<Panel, Error> {
-    let of = |group| Of { optimizer: RULE, split: "closed-form", metric: "response", group };
-    let curve = |group: &str| selection.over_time(run, of(group));
+    let curve = |group: &str| selection.over_time(run, Of { optimizer: RULE, split: "closed-form", metric: "response", group });
     let main = curve(last)?;
     let (low, high) = (main.first().map_or(1e-5, |p| p.0), main.last().map_or(1.0, |p| p.0));
     let mut series = vec![Series::Dashed { points: vec![(low, 1.0), (high, 1.0)], colour: style::INK }];

@@ -41,7 +41,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     })
 }
 
-/// Panels of α_c over time, and what they show.
+/// Panels of `α_c` over time, and what they show.
 pub(crate) struct Growth {
     pub(crate) panels: Vec<Panel>,
     /// By component.
