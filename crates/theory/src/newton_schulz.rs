@@ -56,8 +56,7 @@ impl NewtonSchulz {
 
     /// φ'(0) = 3.4445^steps: how much a very small singular value is amplified.
     pub fn slope(&self) -> f64 {
-        let power = i32::try_from(self.steps).expect("at most 30 steps");
-        part(Part::NewtonSchulzSlope, QUINTIC[0].powi(power))
+        part(Part::NewtonSchulzSlope, (0..self.steps).fold(1.0, |slope, _| slope * QUINTIC[0]))
     }
 
     /// The image φ(\[low, high\]), exact up to rounding: q maps an interval onto the interval between the least and the greatest of its

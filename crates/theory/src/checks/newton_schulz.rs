@@ -264,8 +264,16 @@ fn delay(config: &VerifyConfig) -> Result<Check> {
     Ok(Check::at_most("ns-delay", worst, 0.015, quantity))
 }
 
+/// The rare class after its saturation.
+struct Saturated {
+    eta: f64,
+    s_xx: f64,
+    /// Its residual and ‖r‖ after each step.
+    read: Vec<(f64, f64)>,
+}
+
 /// Runs the rare class's mixture with η = `ratio` ‖r(0)‖/(κ s_xx) until its residual is read: (r, ‖r‖) after each of `steps` steps.
-fn saturated(config: &VerifyConfig, ratio: f64, steps: std::ops::Range<usize>) -> Result<(f64, f64, Vec<(f64, f64)>)> {
+fn saturated(config: &VerifyConfig, ratio: f64, steps: std::ops::Range<usize>) -> Result<Saturated> {
     let mixture = with_minority(0.01, config.seed)?;
     let c = mixture.components();
     let minority = mixture.minority();
@@ -282,14 +290,14 @@ fn saturated(config: &VerifyConfig, ratio: f64, steps: std::ops::Range<usize>) -
             (residuals[minority], residuals.iter().map(|r| r * r).sum::<f64>().sqrt())
         })
         .collect();
-    Ok((eta, s_xx, read))
+    Ok(Saturated { eta, s_xx, read })
 }
 
 fn dead_zone(config: &VerifyConfig) -> Result<Check> {
     let response = NewtonSchulz::new(FIVE)?;
     let (mut worst, mut place) = (0.0_f64, String::new());
     for ratio in [0.3, 0.7, 1.3] {
-        let (eta, s_xx, read) = saturated(config, ratio, 0..80)?;
+        let Saturated { eta, s_xx, read } = saturated(config, ratio, 0..80)?;
         let mut pairs = 0;
         for pair in read.windows(2) {
             let ((r, norm), (next, _)) = (pair[0], pair[1]);
@@ -318,7 +326,7 @@ fn hover(config: &VerifyConfig) -> Result<Check> {
     let response = NewtonSchulz::new(FIVE)?;
     let (mut worst, mut place) = (0.0_f64, String::new());
     for ratio in [2.2, 2.35, 2.5] {
-        let (eta, s_xx, read) = saturated(config, ratio, 0..18)?;
+        let Saturated { eta, s_xx, read } = saturated(config, ratio, 0..18)?;
         // The majority learns meanwhile: ‖r‖ falls by a part in a hundred every few steps.
         for pair in read[10..].windows(2) {
             let amplitude = 0.5 * (pair[0].0 - pair[1].0).abs();
