@@ -12,9 +12,14 @@
     reason = "captions and table cells are short and made once: `write!` would need an unused result"
 )]
 
+mod a2;
 mod axis;
+mod b1;
+mod b2;
 mod b3;
 mod b4;
+mod b5;
+mod b6;
 mod canvas;
 mod catalogue;
 pub mod claims;
@@ -24,6 +29,7 @@ mod export;
 mod f1;
 mod f2;
 mod f5;
+mod f6;
 mod figure;
 mod labels;
 mod layout;
@@ -33,6 +39,7 @@ mod select;
 pub mod style;
 mod t1;
 mod t2;
+mod t5;
 mod table;
 mod training;
 
