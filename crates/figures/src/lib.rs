@@ -16,6 +16,8 @@ mod a2;
 mod axis;
 mod b1;
 mod b2;
+mod b3;
+mod b4;
 mod b5;
 mod b6;
 mod canvas;

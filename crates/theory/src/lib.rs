@@ -49,7 +49,9 @@ mod moments;
 mod momentum;
 mod movement;
 mod network;
+mod newton_schulz;
 mod ode;
+mod ode_system;
 mod part;
 mod perturbation;
 mod power_order;
@@ -57,6 +59,7 @@ mod quadrature;
 mod random;
 mod ratios;
 mod rules;
+mod shampoo;
 mod sharp;
 mod simulation;
 mod summation;
@@ -81,11 +84,13 @@ pub use momentum::{
 };
 pub use movement::{Movement, movement, perturbed};
 pub use network::Network;
+pub use newton_schulz::NewtonSchulz;
 pub use perturbation::Perturbation;
 pub use power_order::{
     power_cycle_residual, power_flip_exponent, power_order_range, power_saturation_spread, power_saturation_times,
 };
 pub use rules::Rule;
+pub use shampoo::{Accumulation, Shampoo, Sides, shampoo_average, shampoo_sum};
 pub use sharp::{
     Gap, Infimum, SharpConstant, SharpSearch, infimum_without_prior_condition, lead_end, proved_bound, search_infimum,
     sharp_constants, smallest_failing_prior,

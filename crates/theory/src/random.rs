@@ -17,6 +17,10 @@ pub(crate) enum Purpose {
     TheoremOne = 4,
     /// Parameter sets for Theorem 2.
     TheoremTwo = 5,
+    /// Matrices for the Newton–Schulz iteration.
+    NewtonSchulz = 50,
+    /// Parameter sets for Shampoo's gap.
+    ShampooGap = 51,
     /// Bases that are permutations with signs.
     Permutations = 30,
     /// Spectra of moments that come from no mixture.

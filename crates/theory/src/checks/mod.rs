@@ -6,9 +6,11 @@ mod depth_errors;
 mod given;
 mod linear;
 mod momentum;
+mod newton_schulz;
 mod power;
 mod retiming;
 mod sets;
+mod shampoo;
 mod sharp;
 mod structure;
 mod theorems;
@@ -31,6 +33,8 @@ const GROUPS: &[Group] = &[
     sharp::GROUP,
     power::GROUP,
     momentum::GROUP,
+    newton_schulz::GROUP,
+    shampoo::GROUP,
 ];
 
 /// Statements that belong together, and the jobs that check them.

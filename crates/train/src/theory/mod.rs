@@ -6,6 +6,8 @@ mod condition_map;
 mod depth;
 mod loss_gaps;
 mod muon_overshoot;
+mod newton_schulz;
+mod shampoo;
 mod sharp;
 mod spectral_power;
 mod trajectories;
@@ -77,6 +79,8 @@ pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
     TheoryKind { name: "depth", parse: parse::<depth::Depth> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
+    TheoryKind { name: "newton-schulz", parse: parse::<newton_schulz::NewtonSchulzResponse> },
+    TheoryKind { name: "shampoo", parse: parse::<shampoo::ShampooTrajectories> },
     TheoryKind { name: "condition-1", parse: parse::<condition1::Condition1> },
     TheoryKind { name: "sharp-constants", parse: parse::<sharp::SharpConstants> },
     TheoryKind { name: "condition-map", parse: parse::<condition_map::ConditionMap> },
