@@ -4,3 +4,9 @@
 
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/lemma.md"))]
 pub mod lemma {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/finite-samples.md"))]
+pub mod finite_samples {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/population-softmax.md"))]
+pub mod population_softmax {}

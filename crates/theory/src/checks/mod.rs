@@ -2,6 +2,7 @@
 
 mod depth;
 mod linear;
+mod samples;
 mod sets;
 mod structure;
 mod theorems;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// All groups, in the order in which [`verify`] returns their checks.
-const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP];
+const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP, samples::GROUP];
 
 /// Statements that belong together, and the jobs that check them.
 struct Group {
