@@ -4,7 +4,7 @@ use isorate_results::{Run, write_atomic};
 
 use crate::export::{Images, images};
 use crate::figure::Figure;
-use crate::{Error, Table, f1, f2, f5, t1, t2};
+use crate::{Error, Table, a1, f1, f2, f4, f5, t1, t2, t4};
 
 /// A figure or table that can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +30,21 @@ const CATALOGUE: &[(Entry, Make)] = &[
         Make::Figure(f1::figure),
     ),
     (Entry { id: "f2", title: "Growth of the components under GD, NGD and SpecGD", experiment: "f2" }, Make::Figure(f2::figure)),
+    (
+        Entry { id: "f4", title: "Accuracy under cross-entropy, and the best stopping points", experiment: "f4" },
+        Make::Figure(f4::figure),
+    ),
     (Entry { id: "f5", title: "Loss gaps to SpecGD and the bounds of the theorems", experiment: "f5" }, Make::Figure(f5::figure)),
+    (
+        Entry { id: "a1", title: "Finite samples against the population's trajectories", experiment: "a1" },
+        Make::Figure(a1::figure),
+    ),
     (Entry { id: "t1", title: "Checks of the theory", experiment: "t1" }, Make::Table(t1::table)),
     (
         Entry { id: "t2", title: "Accuracy by group early, halfway and at the end of training", experiment: "f1" },
         Make::Table(t2::table),
     ),
+    (Entry { id: "t4", title: "Best stopping points under cross-entropy", experiment: "f4" }, Make::Table(t4::table)),
 ];
 
 /// All figures and tables, in the order of the paper.

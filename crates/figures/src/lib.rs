@@ -12,6 +12,7 @@
     reason = "captions and table cells are short and made once: `write!` would need an unused result"
 )]
 
+mod a1;
 mod axis;
 mod canvas;
 mod catalogue;
@@ -21,6 +22,7 @@ mod error;
 mod export;
 mod f1;
 mod f2;
+mod f4;
 mod f5;
 mod figure;
 mod labels;
@@ -28,9 +30,11 @@ mod layout;
 mod panel;
 mod pdf;
 mod select;
+mod stopping;
 pub mod style;
 mod t1;
 mod t2;
+mod t4;
 mod table;
 mod training;
 

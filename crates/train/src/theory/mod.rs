@@ -1,6 +1,8 @@
 //! Runs of the theory: one file for each kind of experiment, from its settings to its records.
 
 mod checks;
+mod early_stopping;
+mod finite_samples;
 mod loss_gaps;
 mod trajectories;
 
@@ -70,6 +72,8 @@ pub(crate) struct TheoryKind {
 pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
+    TheoryKind { name: "early-stopping", parse: parse::<early_stopping::EarlyStopping> },
+    TheoryKind { name: "finite-samples", parse: parse::<finite_samples::FiniteSamples> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
 ];
 
