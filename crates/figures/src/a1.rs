@@ -70,7 +70,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
          more frequent class); the closed form beside Muon is that of SpecGD. Lower panels: largest error of a component over the path, \
          mean and standard deviation over {} samples, with power laws fitted to n > d; vertical line: n = d. References: the \
          closed forms of the population from zero (linear; SpecGD's for both Muons), the same descent on the population's moments \
-         (bilinear). {}; initial weights Gaussian, rows of length {}; {} scale. Slopes: {}.",
+         (bilinear). Muon levels off at its overshoot, about η β/(1 − β). {}; initial weights Gaussian, rows of length {}; {} scale. Slopes: {}.",
         number("/trials"),
         mixture(run, &priors),
         minus(&number("/initial_scale").to_string()),
@@ -136,7 +136,9 @@ fn errors(selection: &Selection<'_>, run: &Run, case: &str, title: String, fitte
                 })
                 .map(|record| record.value)
         };
-        if let (Some(slope), Some(error), Some(intercept)) = (constant("slope"), constant("slope_error"), constant("intercept")) {
+        // Muon's errors end at its overshoot or at Newton–Schulz's other rates: no power law.
+        let fit = (constant("slope"), constant("slope_error"), constant("intercept"));
+        if let (false, (Some(slope), Some(error), Some(intercept))) = (key.starts_with("muon"), fit) {
             let dim: f64 = case.rsplit('-').next().and_then(|dim| dim.parse().ok()).unwrap_or(0.0);
             let ends: Vec<f64> = points.iter().map(|point| point.0).filter(|&n| n > dim).collect();
             if let (Some(&from), Some(&to)) = (ends.first(), ends.last()) {

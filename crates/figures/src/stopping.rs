@@ -3,7 +3,7 @@
 use isorate_results::Run;
 
 use crate::select::Selection;
-use crate::training::Spread;
+use crate::training::{Spread, thousands};
 use crate::{Error, style};
 
 /// A rule with the directions of the means that it was run with.
@@ -64,7 +64,7 @@ pub(crate) fn data(selection: &Selection<'_>, run: &Run) -> Result<Vec<(String, 
     Ok(found
         .into_iter()
         .map(|(size, name)| {
-            let title = if size == usize::MAX { "population".to_owned() } else { format!("n = {size}") };
+            let title = if size == usize::MAX { "population".to_owned() } else { format!("n = {}", thousands(size as f64)) };
             (name, title)
         })
         .collect())

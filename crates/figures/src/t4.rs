@@ -14,6 +14,11 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
     let mut columns =
         vec![Column { title: "rule".into(), align: Align::Left, fields: vec!["training data".into(), "rule".into()] }];
     columns.push(Column::new("step size", Align::Right));
+    columns.push(Column {
+        title: "range over step sizes (%)".into(),
+        align: Align::Right,
+        fields: vec!["balanced validation accuracy: lowest of the step sizes".into(), "highest of the step sizes".into()],
+    });
     for (score, _) in SCORES {
         let two = |title: &str| Column {
             title: format!("{score}: {title}"),
@@ -33,8 +38,11 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
                 .find(|record| record.optimizer == contender.rule && record.metric == "step_size" && record.group == group);
             let Some(step_size) = step_size else { continue };
             let label = contender.name();
-            let mut row =
-                vec![Cell { shown: label.clone(), fields: vec![name.clone(), label] }, Cell::number(Some(step_size.value))];
+            let mut row = vec![
+                Cell { shown: label.clone(), fields: vec![name.clone(), label] },
+                Cell::number(Some(step_size.value)),
+                sensitivity(run, contender.rule, &group),
+            ];
             for (score, _) in SCORES {
                 let metric = format!("best_{score}");
                 let ours = stops(run, contender, &name, &metric);
@@ -64,10 +72,28 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
     let caption = format!(
         "Best stopping points under cross-entropy, mean ± standard deviation over {seeds} seeds: the time t = η·step that a validation \
          set chooses, the test accuracy there, the best test accuracy of the whole path (oracle), and the lead of SpecGD's stopping \
-         point, paired by seed. Times are in units of each rule's own norm. Step sizes from a grid, chosen with other seeds; {} scale.",
+         point, paired by seed. Times are in units of each rule's own norm. Step sizes from a grid (the horizon in {} steps), chosen \
+         with other seeds; their range is that of the best class-balanced validation accuracy there. {} scale.",
+        step_counts(run),
         selection.scale()
     );
     Ok(Table { caption, columns, rows, headings })
+}
+
+/// Lowest and highest best balanced validation score over the grid of step sizes.
+fn sensitivity(run: &Run, rule: &str, group: &str) -> Cell {
+    let scores = || run.series("validation", "tuning_balanced", group).filter(|record| record.optimizer == rule).map(|r| r.value);
+    let (low, high) = (scores().fold(f64::INFINITY, f64::min), scores().fold(f64::NEG_INFINITY, f64::max));
+    if !(low.is_finite() && high.is_finite()) {
+        return Cell { shown: "–".into(), fields: vec![String::new(), String::new()] };
+    }
+    let (low, high) = (100.0 * low, 100.0 * high);
+    Cell { shown: format!("{} to {}", tenth(low), tenth(high)), fields: vec![full(low), full(high)] }
+}
+
+fn step_counts(run: &Run) -> String {
+    let counts = run.header.spec.get("step_counts").and_then(serde_json::Value::as_array).cloned().unwrap_or_default();
+    counts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn tenth(value: f64) -> String {
@@ -78,6 +104,8 @@ fn cell(spread: Option<Spread>, show: fn(f64) -> String) -> Cell {
     let Some(Spread { mean, deviation, .. }) = spread else {
         return Cell { shown: "–".into(), fields: vec![String::new(), String::new()] };
     };
+    // Equal values have a deviation of the size of rounding.
+    let deviation = deviation.map(|by| if by <= 1e-12 * mean.abs() { 0.0 } else { by });
     let shown = match deviation {
         Some(deviation) => format!("{} ± {}", show(mean), show(deviation)),
         None => show(mean),

@@ -278,7 +278,7 @@ impl ComponentPath {
         let every = every.max(1);
         let mut path = Self::default();
         loop {
-            if descent.step() % every == 0 {
+            if descent.step().is_multiple_of(every) {
                 let aligned = population.to_components(descent.weights());
                 path.alpha.push((0..aligned.nrows()).map(|c| aligned[(c, c)]).collect());
                 path.off_diagonal.push(population.off_diagonal(descent.weights()));

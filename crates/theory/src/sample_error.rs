@@ -97,7 +97,7 @@ mod tests {
         // SNR = 4: (1/8) (1/1 + 3/0.7).
         assert!((specgd_rate_loss(&mixture(1.0))[0] - 0.125 * (1.0 + 3.0 / 0.7)).abs() < 1e-14);
         // The share has the part beyond the span of the means for large n.
-        let (n, share) = (1_000_000, specgd_rate_share(&mixture(1.0), 1_000_000)[0]);
-        assert!((n as f64 * (1.0 - share) - 0.125 * 3.0 / 0.7).abs() < 1e-5);
+        let (n, share) = (1_000_000_u32, specgd_rate_share(&mixture(1.0), 1_000_000)[0]);
+        assert!((f64::from(n) * (1.0 - share) - 0.125 * 3.0 / 0.7).abs() < 1e-5);
     }
 }

@@ -83,13 +83,13 @@ impl Problem {
 
 fn softmax_population(config: &VerifyConfig) -> Result<Vec<Check>> {
     const SAMPLES: usize = 40_000;
+    const BATCHES: usize = 40;
     let Problem { sampler, .. } = Problem::new(2.0, 6, config.seed)?;
     // A classifier half trained, with noise in all directions.
     let means = sampler.class_means();
     let weights = faer::Mat::from_fn(3, 6, |i, j| 0.3 * means[(j, i)] + 0.2 * ((7 * i + 3 * j) as f64).sin());
     let (_, exact) = PopulationLoss::new(&sampler, 30_000, config.seed)?.evaluate(weights.as_ref(), 0)?;
     // The spread of the entries of the estimate, from batches.
-    const BATCHES: usize = 40;
     let batches = (0..BATCHES)
         .map(|index| Ok(SampleLoss::new(&sampler.sample(SAMPLES / BATCHES, config.seed, index)?).evaluate(weights.as_ref()).1))
         .collect::<Result<Vec<_>>>()?;
@@ -163,6 +163,9 @@ fn slopes(config: &VerifyConfig) -> Result<Vec<Check>> {
     ])
 }
 
+/// (n, error).
+type Points = Vec<(f64, f64)>;
+
 /// Paths on samples of 250, 500, … examples.
 struct Sizes {
     rule: Rule,
@@ -175,7 +178,7 @@ impl Sizes {
     const TRIALS: usize = 32;
 
     /// Mean over samples of the largest error on the whole path and up to the fraction `until` of it, by number of examples.
-    fn errors(&self, problem: &Problem, seed: u64, until: f64) -> Result<(Vec<(f64, f64)>, Vec<(f64, f64)>)> {
+    fn errors(&self, problem: &Problem, seed: u64, until: f64) -> Result<(Points, Points)> {
         let eta = self.horizon / self.steps as f64;
         let steps: Vec<usize> = (0..=self.steps).collect();
         let reference = discrete(&problem.mixture.components(), &Network::LINEAR, self.rule, eta, &steps)?;
@@ -253,9 +256,9 @@ fn muon(config: &VerifyConfig) -> Result<Vec<Check>> {
     let (mut rate, mut at) = (0.0_f64, 0);
     for samples in [200, 2000] {
         for trial in 0..3 {
-            for steps in [100, 200, 400] {
-                let eta = 0.9 / f64::from(steps);
-                let path = |rule| problem.path(samples, (config.seed, trial), rule, eta, steps as usize, 1);
+            for steps in [100_usize, 200, 400] {
+                let eta = 0.9 / steps as f64;
+                let path = |rule| problem.path(samples, (config.seed, trial), rule, eta, steps, 1);
                 let specgd = path(SPECGD)?;
                 let muon = path(SampleRule::Exact(Rule::Muon { momentum: BETA }))?;
                 let difference = muon.largest_deviation(&specgd.alpha) / (eta * BETA / (1.0 - BETA));

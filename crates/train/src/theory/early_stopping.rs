@@ -272,6 +272,43 @@ pub(super) fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Experiment;
+
+    #[test]
+    fn bad_settings_name_themselves() {
+        let text = include_str!("../../../../paper/experiments/f4.toml");
+        assert!(Experiment::parse(text, "f4", "f4.toml").is_ok());
+        for (from, to, said) in [
+            ("classes = 20", "classes = 1", "classes: 1"),
+            ("dim = 200", "dim = 10", "more classes than dimensions"),
+            ("noise_std = 1.0", "noise_std = 0.0", "noise_std = 0.0"),
+            ("specgd = 6.0", "specgd = -6.0", "horizons.specgd"),
+            ("specgd = 6.0", "spechd = 6.0", "did you mean `specgd`"),
+            ("step_counts = [10]", "step_counts = [0]", "scale.smoke.step_counts"),
+            ("step_counts = [10]", "step_counts = []", "scale.smoke.step_counts"),
+            ("samples = [400]", "samples = [0]", "0 examples cannot hold one of each of the 20 classes"),
+            ("samples = [400]", "samples = [19]", "scale.smoke.samples"),
+            ("population_draws = 16", "population_draws = 0", "population_draws"),
+            ("test_per_class = 100", "test_per_class = 0", "test_per_class"),
+            ("seeds = [0, 1]", "seeds = []", "scale.smoke.seeds"),
+            ("seeds = [0, 1]", "seeds = [0, 100]", "100 is a tuning seed too"),
+        ] {
+            let broken = text.replacen(from, to, 1);
+            assert_ne!(broken, text, "{from}");
+            let error = Experiment::parse(&broken, "f4", "f4.toml").expect_err("must be refused").to_string();
+            assert!(error.contains(said), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_sample_without_some_class_is_an_error_of_the_run() {
+        let text = include_str!("../../../../paper/experiments/f4.toml").replacen("samples = [400]", "samples = [20]", 1);
+        let experiment = Experiment::parse(&text, "f4", "f4.toml").expect("valid");
+        let crate::Kind::Theory(theory) = &experiment.kind else { panic!("a theory experiment") };
+        let run = crate::Theory::at(theory, crate::Scale::Smoke).expect("there");
+        let Err(error) = run.execute() else { panic!("must be refused") };
+        assert!(error.to_string().contains("has no example of class"), "{error}");
+    }
 
     #[test]
     fn curves_keep_their_first_and_last_points() {

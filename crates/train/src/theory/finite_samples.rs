@@ -246,3 +246,31 @@ impl FiniteSamples {
         Ok(records)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Experiment;
+
+    #[test]
+    fn bad_settings_name_themselves() {
+        let text = include_str!("../../../../paper/experiments/a1.toml");
+        assert!(Experiment::parse(text, "a1", "a1.toml").is_ok());
+        for (from, to, said) in [
+            ("priors = [0.5, 0.3, 0.2]", "priors = [0.5, 0.3]", "mixture: priors"),
+            ("high_dim = 200", "high_dim = 2", "more classes than dimensions"),
+            ("initial_scale = 1e-4", "initial_scale = 0.0", "initial_scale"),
+            ("initial_scale = 1e-4", "initial_scale = 1.0", "must be less than 1"),
+            ("samples = [100, 300, 1000]", "samples = [100, 300]", "at least three increasing sizes"),
+            ("samples = [100, 300, 1000]", "samples = [100, 300, 300]", "at least three increasing sizes"),
+            ("samples = [100, 300, 1000]", "samples = [2, 300, 1000]", "2 examples cannot hold one of each of the 3 classes"),
+            ("shown_samples = 300", "shown_samples = 0", "0 examples cannot hold"),
+            ("trials = 2", "trials = 0", "scale.smoke.trials"),
+            ("steps = 150", "steps = 10", "scale.smoke.steps"),
+        ] {
+            let broken = text.replacen(from, to, 1);
+            assert_ne!(broken, text, "{from}");
+            let error = Experiment::parse(&broken, "a1", "a1.toml").expect_err("must be refused").to_string();
+            assert!(error.contains(said), "{to}: {error}");
+        }
+    }
+}
