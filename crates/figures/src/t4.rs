@@ -73,7 +73,7 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
         "Best stopping points under cross-entropy, mean ± standard deviation over {seeds} seeds: the time t = η·step that a validation \
          set chooses, the test accuracy there, the best test accuracy of the whole path (oracle), and the lead of SpecGD's stopping \
          point, paired by seed. Times are in units of each rule's own norm. Step sizes from a grid (the horizon in {} steps), chosen \
-         with other seeds; their range is that of the best class-balanced validation accuracy there. {} scale.",
+         with other seeds; their range is that of the best class-balanced validation accuracy there; {} scale.",
         step_counts(run),
         selection.scale()
     );
