@@ -13,7 +13,14 @@
 )]
 
 mod a1;
+mod a2;
 mod axis;
+mod b1;
+mod b2;
+mod b3;
+mod b4;
+mod b5;
+mod b6;
 mod canvas;
 mod catalogue;
 pub mod claims;
@@ -24,6 +31,7 @@ mod f1;
 mod f2;
 mod f4;
 mod f5;
+mod f6;
 mod figure;
 mod labels;
 mod layout;
@@ -35,6 +43,7 @@ pub mod style;
 mod t1;
 mod t2;
 mod t4;
+mod t5;
 mod table;
 mod training;
 

@@ -7,13 +7,13 @@ use isorate_results::Run;
 
 mod synthetic;
 
-use synthetic::{a1, diverge, f1, f4, frozen, moments_run, t1, ten, theorem, three, training_run};
+use synthetic::{a1, b3, diverge, f1, f4, frozen, moments_run, t1, ten, theorem, three, training_run};
 
 const ALL: [&str; 5] = ["muon", "nmd", "signum", "sgd", "adam"];
 
 fn everything() -> Vec<Run> {
     let mut runs = f1(&ALL, 3);
-    runs.extend([three().f2(), theorem().f5(true), t1(), f4(), a1()]);
+    runs.extend([three().f2(), theorem().f5(true), b3(), three().b4(), t1(), f4(), a1()]);
     runs.extend(frozen());
     runs
 }

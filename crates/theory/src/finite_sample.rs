@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::linalg::{SpectralMap, frobenius, multiply};
 use crate::moments::MatrixMoments;
 use crate::random::{Purpose, stream};
-use crate::rules::{Rule, muon};
+use crate::rules::{Preconditioner, Rule, muon};
 use crate::sampling::SampleMoments;
 
 /// The coefficients of the quintic of K. Jordan's Muon (2024), X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X.
@@ -30,7 +30,7 @@ pub enum SampleRule {
 
 /// The initial weights of a linear (one layer) or bilinear (two layers) model.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Start {
+pub enum SampleStart {
     /// One layer from W(0) = 0.
     Zero,
     /// Independent Gaussian entries with standard deviation `scale`/√columns, in each of `depth` (1 or 2) layers; the inner width is k.
@@ -70,6 +70,7 @@ struct Layer {
     momentum: Mat<f64>,
     gradient: Mat<f64>,
     direction: Mat<f64>,
+    preconditioner: Preconditioner,
     map: SpectralMap,
 }
 
@@ -84,8 +85,14 @@ impl std::fmt::Debug for SampleDescent<'_> {
 }
 
 impl<'a> SampleDescent<'a> {
-    /// Descent at step 0. `population` has the bases of [`Start::Aligned`] and is otherwise only asked for the shape.
-    pub fn new(moments: &'a SampleMoments, population: &MatrixMoments, start: Start, rule: SampleRule, eta: f64) -> Result<Self> {
+    /// Descent at step 0. `population` has the bases of [`SampleStart::Aligned`] and is otherwise only asked for the shape.
+    pub fn new(
+        moments: &'a SampleMoments,
+        population: &MatrixMoments,
+        start: SampleStart,
+        rule: SampleRule,
+        eta: f64,
+    ) -> Result<Self> {
         check_eta(eta)?;
         match rule {
             SampleRule::Exact(rule) => rule.check()?,
@@ -175,7 +182,7 @@ impl<'a> SampleDescent<'a> {
     }
 }
 
-impl Start {
+impl SampleStart {
     fn layers(self, population: &MatrixMoments) -> Result<Vec<Mat<f64>>> {
         let (k, d) = population.sigma_yx().shape();
         match self {
@@ -215,14 +222,26 @@ impl Layer {
     fn new(weights: Mat<f64>) -> Self {
         let (rows, cols) = weights.shape();
         let zeros = || Mat::zeros(rows, cols);
-        Self { weights, momentum: zeros(), gradient: zeros(), direction: zeros(), map: SpectralMap::new(rows, cols) }
+        Self {
+            weights,
+            momentum: zeros(),
+            gradient: zeros(),
+            direction: zeros(),
+            preconditioner: Preconditioner::default(),
+            map: SpectralMap::new(rows, cols),
+        }
     }
 
     fn choose(&mut self, rule: SampleRule, floor: f64) -> Result<()> {
         match rule {
-            SampleRule::Exact(rule) => {
-                rule.matrix_direction(&self.gradient, floor, &mut self.momentum, &mut self.map, self.direction.as_mut())
-            }
+            SampleRule::Exact(rule) => rule.matrix_direction(
+                &self.gradient,
+                floor,
+                &mut self.momentum,
+                &mut self.preconditioner,
+                &mut self.map,
+                self.direction.as_mut(),
+            ),
             SampleRule::MuonNewtonSchulz { momentum } => {
                 muon::average_matrix(momentum, &self.gradient, &mut self.momentum);
                 newton_schulz(self.momentum.as_ref(), self.direction.as_mut());
@@ -355,7 +374,7 @@ mod tests {
         let moments = SampleMoments::of_population(&population);
         let bilinear = Network::new(2, Some(2.0)).expect("valid");
         for rule in [Rule::Gd, Rule::Ngd, Rule::SpecGd, Rule::Muon { momentum: 0.9 }] {
-            for (network, start) in [(Network::LINEAR, Start::Zero), (bilinear, Start::Aligned { delta: 2.0 })] {
+            for (network, start) in [(Network::LINEAR, SampleStart::Zero), (bilinear, SampleStart::Aligned { delta: 2.0 })] {
                 let mut simulation = Simulation::new(&population, &network, rule, 1e-2, 0).expect("valid");
                 let mut descent = SampleDescent::new(&moments, &population, start, SampleRule::Exact(rule), 1e-2).expect("valid");
                 // Before the first saturation, after which rounding errors may grow.
@@ -408,15 +427,15 @@ mod tests {
             assert!(error.contains("\nhint: "), "{error}");
         };
         let gd = SampleRule::Exact(Rule::Gd);
-        refuse(Start::Zero, gd, 0.0);
-        refuse(Start::Zero, SampleRule::MuonNewtonSchulz { momentum: 1.0 }, 0.1);
-        refuse(Start::Aligned { delta: -1.0 }, gd, 0.1);
-        refuse(Start::Gaussian { depth: 3, scale: 0.1, seed: 0 }, gd, 0.1);
-        refuse(Start::Gaussian { depth: 1, scale: f64::NAN, seed: 0 }, gd, 0.1);
-        let mut descent = SampleDescent::new(&moments, &population, Start::Zero, gd, 1e200).expect("valid");
+        refuse(SampleStart::Zero, gd, 0.0);
+        refuse(SampleStart::Zero, SampleRule::MuonNewtonSchulz { momentum: 1.0 }, 0.1);
+        refuse(SampleStart::Aligned { delta: -1.0 }, gd, 0.1);
+        refuse(SampleStart::Gaussian { depth: 3, scale: 0.1, seed: 0 }, gd, 0.1);
+        refuse(SampleStart::Gaussian { depth: 1, scale: f64::NAN, seed: 0 }, gd, 0.1);
+        let mut descent = SampleDescent::new(&moments, &population, SampleStart::Zero, gd, 1e200).expect("valid");
         assert!((0..10).any(|_| descent.advance().is_err()));
         let other = MixtureConfig { dim: Some(9), ..mixture().config() };
         let other = Mixture::new(other).expect("valid").matrix_moments().expect("small");
-        assert!(SampleDescent::new(&moments, &other, Start::Zero, gd, 0.1).is_err());
+        assert!(SampleDescent::new(&moments, &other, SampleStart::Zero, gd, 0.1).is_err());
     }
 }

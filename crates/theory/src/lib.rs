@@ -31,24 +31,39 @@
 
 mod checks;
 mod components;
+mod condition1;
 pub mod derivations;
 mod discrete;
 mod error;
 mod finite_sample;
 mod gaps;
+mod gaussian_mixture;
+mod growth;
+mod idealization;
+mod incomplete_beta;
+mod initialization;
 mod linalg;
 mod losses;
 mod mixture;
+mod model;
 mod moments;
+mod momentum;
+mod movement;
 mod network;
+mod newton_schulz;
 mod ode;
+mod ode_system;
 mod part;
+mod perturbation;
+mod power_order;
 mod quadrature;
 mod random;
 mod ratios;
 mod rules;
 mod sample_error;
 mod sampling;
+mod shampoo;
+mod sharp;
 mod simulation;
 mod softmax;
 mod stopping;
@@ -57,18 +72,37 @@ mod trajectory;
 
 pub use checks::{Check, VerifyConfig, heading, statement, verify};
 pub use components::Components;
+pub use condition1::{CONDITION_1, Condition1, Matched};
 pub use discrete::discrete;
 pub use error::{Error, Result};
-pub use finite_sample::{ComponentPath, PowerLaw, SampleDescent, SampleRule, Start};
+pub use finite_sample::{ComponentPath, PowerLaw, SampleDescent, SampleRule, SampleStart};
 pub use gaps::{GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves, gap_curves};
+pub use gaussian_mixture::{GaussianMixture, ORTHOGONAL};
+pub use growth::growth_times;
+pub use idealization::{Deviation, Start, alternation, delta_deviation, euler_error, specgd_deviation};
 pub use linalg::polar_factor;
 pub use losses::{Losses, losses, matrix_losses};
 pub use mixture::{Mixture, MixtureConfig};
+pub use model::Model;
 pub use moments::MatrixMoments;
+pub use momentum::{
+    muon_cycle_offset, muon_least_swing, muon_longest_run, muon_overshoot, muon_step_size, muon_swing, nesterov_overshoot,
+};
+pub use movement::{Movement, movement, perturbed};
 pub use network::Network;
+pub use newton_schulz::NewtonSchulz;
+pub use perturbation::Perturbation;
+pub use power_order::{
+    power_cycle_residual, power_flip_exponent, power_order_range, power_saturation_spread, power_saturation_times,
+};
 pub use rules::Rule;
 pub use sample_error::{gd_sampling_deviation, specgd_rate_loss, specgd_rate_share};
 pub use sampling::{Sample, SampleMoments, Sampler};
+pub use shampoo::{Accumulation, Shampoo, Sides, shampoo_average, shampoo_sum};
+pub use sharp::{
+    Gap, Infimum, SharpConstant, SharpSearch, infimum_without_prior_condition, lead_end, proved_bound, search_infimum,
+    sharp_constants, smallest_failing_prior,
+};
 pub use simulation::Simulation;
 pub use softmax::{PopulationLoss, SampleLoss};
 pub use stopping::{DescentConfig, PathPoint, Score, Scores, StoppingPoint, TestSet, TrainingData, best_stopping_point, descend};

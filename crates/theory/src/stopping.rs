@@ -7,7 +7,7 @@ use crate::discrete::check_eta;
 use crate::error::{Error, Result};
 use crate::linalg::{SpectralMap, multiply};
 use crate::random::{Purpose, stream};
-use crate::rules::Rule;
+use crate::rules::{Preconditioner, Rule};
 use crate::sampling::{Sample, Sampler};
 use crate::softmax::{Objective, PopulationLoss, SampleLoss, covariance_root};
 
@@ -174,7 +174,7 @@ fn follow(sampler: &Sampler, config: &DescentConfig, objective: &mut dyn Objecti
     let floor = 4.0 * k.max(d) as f64 * f64::EPSILON * objective.input_scale();
     let zeros = || Mat::<f64>::zeros(k, d);
     let (mut weights, mut gradient, mut direction, mut momentum) = (zeros(), zeros(), zeros(), zeros());
-    let mut map = SpectralMap::new(k, d);
+    let (mut map, mut preconditioner) = (SpectralMap::new(k, d), Preconditioner::default());
     let mut points = Vec::with_capacity(config.steps);
     for step in 1..=config.steps {
         let loss = objective.gradient(weights.as_ref(), step, gradient.as_mut())?;
@@ -182,7 +182,7 @@ fn follow(sampler: &Sampler, config: &DescentConfig, objective: &mut dyn Objecti
             let last: &mut PathPoint = last;
             last.loss = loss;
         }
-        config.rule.matrix_direction(&gradient, floor, &mut momentum, &mut map, direction.as_mut())?;
+        config.rule.matrix_direction(&gradient, floor, &mut momentum, &mut preconditioner, &mut map, direction.as_mut())?;
         for (column, direction) in weights.col_iter_mut().zip(direction.col_iter()) {
             for (weight, direction) in column.iter_mut().zip(direction.iter()) {
                 *weight -= config.eta * direction;

@@ -43,7 +43,7 @@ pub fn frozen() -> Vec<Run> {
     let mut experiments: Vec<&str> = isorate_figures::catalogue().map(|entry| entry.experiment).collect();
     experiments.sort_unstable();
     experiments.dedup();
-    experiments.retain(|experiment| !["a1", "f1", "f2", "f4", "f5", "t1"].contains(experiment));
+    experiments.retain(|experiment| !["a1", "f4", "f1", "f2", "f5", "t1"].contains(experiment));
     let mut runs = Vec::new();
     for experiment in experiments {
         let mut files: Vec<_> = fs_err::read_dir(folder.join(experiment)).unwrap().map(|file| file.unwrap().path()).collect();
@@ -181,6 +181,18 @@ impl Mixture {
         json!({ "mixture": { "priors": self.priors, "mean_norm": self.mean, "noise_std": self.noise } })
     }
 
+    /// The curves of F2 under the names of B4.
+    pub fn b4(&self) -> Run {
+        let mut records = self.f2().records;
+        let named = |from: &str, to: &str, records: &[Record]| -> Vec<Record> {
+            records.iter().filter(|r| r.optimizer == from).cloned().map(|r| r.of(to)).collect()
+        };
+        for (from, to) in [("specgd", "shampoo-sum"), ("specgd", "shampoo-average")] {
+            records.extend(named(from, to, &records));
+        }
+        run("b4", 0, self.spec_json(), records)
+    }
+
     pub fn f2(&self) -> Run {
         let mut records = Vec::new();
         for (rule, end) in [("gd", 12.0), ("ngd", 1.5), ("specgd", 1.2)] {
@@ -282,6 +294,32 @@ pub fn t1() -> Run {
     let mut run = run("t1", 0, json!({ "checks": "all" }), records);
     run.notes = notes.into_iter().collect();
     run
+}
+
+/// Responses that saturate, and a rare class that follows `SpecGD` late.
+pub fn b3() -> Run {
+    let mut records = Vec::new();
+    let base = |rule: &str, split: &str| Record::at_step(0).of(rule).split(split);
+    for steps in [1, 5] {
+        for i in 0..=40 {
+            let x = 10.0_f64.powf(-5.0 + f64::from(i) / 8.0);
+            let record = base("newton-schulz", "closed-form").metric("response").group(&steps.to_string());
+            records.push(record.time(x).value((3.4445_f64.powi(steps) * x).min(1.0)));
+        }
+    }
+    for imbalance in ["10", "1000"] {
+        let late: f64 = imbalance.parse().unwrap();
+        records.push(base("newton-schulz", "closed-form").metric("share").group(imbalance).value(0.3 / late));
+        for (rule, rate) in [("specgd", 1.0), ("newton-schulz", 1.0 / late.log10())] {
+            for split in ["closed-form", "simulation"] {
+                for i in 0..=30 {
+                    let t = f64::from(i) / 10.0;
+                    records.push(base(rule, split).metric("minority").group(imbalance).time(t).value((rate * t).min(1.0)));
+                }
+            }
+        }
+    }
+    run("b3", 0, json!({ "classes": 10, "mean_norm": 1.0, "noise_std": 1.0 }), records)
 }
 
 /// F4 at two seeds: the stopping points of every rule, and curves that rise to them. `SpecGD` leads, but for canonical means.

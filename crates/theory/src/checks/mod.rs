@@ -1,9 +1,18 @@
 //! Checks of the theory, in groups: each file here has the statements of one group and the jobs that decide them.
 
+mod condition1;
 mod depth;
+mod depth_errors;
+mod given;
 mod linear;
+mod momentum;
+mod newton_schulz;
+mod power;
+mod retiming;
 mod samples;
 mod sets;
+mod shampoo;
+mod sharp;
 mod structure;
 mod theorems;
 
@@ -13,7 +22,22 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// All groups, in the order in which [`verify`] returns their checks.
-const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP, samples::GROUP];
+const GROUPS: &[Group] = &[
+    structure::GROUP,
+    linear::GROUP,
+    retiming::GROUP,
+    given::GROUP,
+    condition1::GROUP,
+    depth::GROUP,
+    depth_errors::GROUP,
+    theorems::GROUP,
+    samples::GROUP,
+    sharp::GROUP,
+    power::GROUP,
+    momentum::GROUP,
+    newton_schulz::GROUP,
+    shampoo::GROUP,
+];
 
 /// Statements that belong together, and the jobs that check them.
 struct Group {
@@ -143,6 +167,11 @@ fn largest_difference(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
         let difference = (a - b).abs();
         if difference.is_nan() || difference > largest { difference } else { largest }
     })
+}
+
+/// Whether `value` is above `worst` or not a number, so that the worst case of all is kept.
+fn is_worse(value: f64, worst: f64) -> bool {
+    value.is_nan() || value > worst
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use super::{Check, Group, Job, VerifyConfig};
 use crate::discrete::discrete;
 use crate::error::Result;
-use crate::finite_sample::{ComponentPath, PowerLaw, SampleDescent, SampleRule, Start};
+use crate::finite_sample::{ComponentPath, PowerLaw, SampleDescent, SampleRule, SampleStart};
 use crate::mixture::{Mixture, MixtureConfig};
 use crate::moments::MatrixMoments;
 use crate::network::Network;
@@ -76,7 +76,7 @@ impl Problem {
         every: usize,
     ) -> Result<ComponentPath> {
         let moments = self.sampler.moments(samples, draw.0, draw.1)?;
-        let descent = SampleDescent::new(&moments, &self.population, Start::Zero, rule, eta)?;
+        let descent = SampleDescent::new(&moments, &self.population, SampleStart::Zero, rule, eta)?;
         ComponentPath::follow(descent, &self.population, steps, every)
     }
 }

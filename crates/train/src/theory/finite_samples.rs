@@ -3,7 +3,7 @@
 use isorate_results::Record;
 use isorate_theory::{
     ComponentPath, MatrixMoments, Mixture, MixtureConfig, Network, PowerLaw, Rule, SampleDescent, SampleMoments, SampleRule,
-    Sampler, Source, Start, TrajectoryConfig, trajectory,
+    SampleStart, Sampler, Source, TrajectoryConfig, trajectory,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,7 @@ impl FiniteSamples {
 
     fn path(&self, case: &Case<'_>, entry: &Entry, moments: &SampleMoments, trial: u64) -> Result<ComponentPath, Error> {
         let eta = entry.horizons[case.depth - 1] / self.steps as f64;
-        let start = Start::Gaussian { depth: case.depth, scale: self.initial_scale, seed: trial };
+        let start = SampleStart::Gaussian { depth: case.depth, scale: self.initial_scale, seed: trial };
         let descent = SampleDescent::new(moments, &case.population, start, entry.rule, eta)?;
         Ok(ComponentPath::follow(descent, &case.population, self.steps, self.steps / TIMES)?)
     }
