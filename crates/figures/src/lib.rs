@@ -12,6 +12,7 @@
     reason = "captions and table cells are short and made once: `write!` would need an unused result"
 )]
 
+mod a1;
 mod a2;
 mod axis;
 mod b1;
@@ -28,6 +29,7 @@ mod error;
 mod export;
 mod f1;
 mod f2;
+mod f4;
 mod f5;
 mod f6;
 mod figure;
@@ -36,9 +38,11 @@ mod layout;
 mod panel;
 mod pdf;
 mod select;
+mod stopping;
 pub mod style;
 mod t1;
 mod t2;
+mod t4;
 mod t5;
 mod table;
 mod training;

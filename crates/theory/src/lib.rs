@@ -35,6 +35,7 @@ mod condition1;
 pub mod derivations;
 mod discrete;
 mod error;
+mod finite_sample;
 mod gaps;
 mod gaussian_mixture;
 mod growth;
@@ -59,9 +60,13 @@ mod quadrature;
 mod random;
 mod ratios;
 mod rules;
+mod sample_error;
+mod sampling;
 mod shampoo;
 mod sharp;
 mod simulation;
+mod softmax;
+mod stopping;
 mod summation;
 mod trajectory;
 
@@ -70,6 +75,7 @@ pub use components::Components;
 pub use condition1::{CONDITION_1, Condition1, Matched};
 pub use discrete::discrete;
 pub use error::{Error, Result};
+pub use finite_sample::{ComponentPath, PowerLaw, SampleDescent, SampleRule, SampleStart};
 pub use gaps::{GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves, gap_curves};
 pub use gaussian_mixture::{GaussianMixture, ORTHOGONAL};
 pub use growth::growth_times;
@@ -90,10 +96,14 @@ pub use power_order::{
     power_cycle_residual, power_flip_exponent, power_order_range, power_saturation_spread, power_saturation_times,
 };
 pub use rules::Rule;
+pub use sample_error::{gd_sampling_deviation, specgd_rate_loss, specgd_rate_share};
+pub use sampling::{Sample, SampleMoments, Sampler};
 pub use shampoo::{Accumulation, Shampoo, Sides, shampoo_average, shampoo_sum};
 pub use sharp::{
     Gap, Infimum, SharpConstant, SharpSearch, infimum_without_prior_condition, lead_end, proved_bound, search_infimum,
     sharp_constants, smallest_failing_prior,
 };
 pub use simulation::Simulation;
+pub use softmax::{PopulationLoss, SampleLoss};
+pub use stopping::{DescentConfig, PathPoint, Score, Scores, StoppingPoint, TestSet, TrainingData, best_stopping_point, descend};
 pub use trajectory::{Source, TrajectoryConfig, TrajectoryRow, trajectory};

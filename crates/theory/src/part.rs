@@ -31,6 +31,22 @@ parts! {
     LossSignal => ["loss-matrix"],
     /// σ² Σ_j α_j² in every loss.
     LossNoise => ["loss-matrix"],
+    /// The means' term of the population's cross-entropy gradient.
+    SoftmaxMeans => ["softmax-population"],
+    /// The noise's term of the population's cross-entropy gradient.
+    SoftmaxNoise => ["softmax-population"],
+    /// The variance of Σ̂_yx,cc in that of GD's component.
+    SampleCross => ["sample-gd-constant"],
+    /// The covariance of Σ̂_yx,cc and Σ̂_xx,cc there.
+    SampleMixed => ["sample-gd-constant"],
+    /// The variance of Σ̂_xx,cc there.
+    SampleSecond => ["sample-gd-constant"],
+    /// Rotations between the classes in SpecGD's loss of rate.
+    RotationWithin => ["sample-specgd-rate"],
+    /// Rotations out of the span of the means there.
+    RotationBeyond => ["sample-specgd-rate"],
+    /// The noise in the share of the signal with few examples.
+    NoiseShare => ["sample-few"],
     /// 3.4445 x in the Newton–Schulz quintic.
     NewtonSchulzLinear => ["ns-matrix"],
     /// −4.7750 x³ in it.

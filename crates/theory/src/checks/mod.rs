@@ -9,6 +9,7 @@ mod momentum;
 mod newton_schulz;
 mod power;
 mod retiming;
+mod samples;
 mod sets;
 mod shampoo;
 mod sharp;
@@ -30,6 +31,7 @@ const GROUPS: &[Group] = &[
     depth::GROUP,
     depth_errors::GROUP,
     theorems::GROUP,
+    samples::GROUP,
     sharp::GROUP,
     power::GROUP,
     momentum::GROUP,

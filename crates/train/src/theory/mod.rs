@@ -4,6 +4,8 @@ mod checks;
 mod condition1;
 mod condition_map;
 mod depth;
+mod early_stopping;
+mod finite_samples;
 mod loss_gaps;
 mod muon_overshoot;
 mod newton_schulz;
@@ -79,6 +81,8 @@ pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
     TheoryKind { name: "depth", parse: parse::<depth::Depth> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
+    TheoryKind { name: "early-stopping", parse: parse::<early_stopping::EarlyStopping> },
+    TheoryKind { name: "finite-samples", parse: parse::<finite_samples::FiniteSamples> },
     TheoryKind { name: "newton-schulz", parse: parse::<newton_schulz::NewtonSchulzResponse> },
     TheoryKind { name: "shampoo", parse: parse::<shampoo::ShampooTrajectories> },
     TheoryKind { name: "condition-1", parse: parse::<condition1::Condition1> },
