@@ -36,12 +36,8 @@ const CATALOGUE: &[(Entry, Make)] = &[
     ),
     (Entry { id: "f5", title: "Loss gaps to SpecGD and the bounds of the theorems", experiment: "f5" }, Make::Figure(f5::figure)),
     (
-        Entry { id: "b3", title: "The response of Newton–Schulz steps, and a rare component under them", experiment: "b3" },
-        Make::Figure(b3::figure),
-    ),
-    (
-        Entry { id: "b4", title: "Growth of the components under Shampoo with accumulated statistics", experiment: "b4" },
-        Make::Figure(b4::figure),
+        Entry { id: "f6", title: "Depth: growth, saturation times and the error of the idealization", experiment: "f6" },
+        Make::Figure(f6::figure),
     ),
     (
         Entry { id: "a1", title: "Finite samples against the population's trajectories", experiment: "a1" },
@@ -52,8 +48,20 @@ const CATALOGUE: &[(Entry, Make)] = &[
         Make::Figure(a2::figure),
     ),
     (
-        Entry { id: "f6", title: "Depth: growth, saturation times and the error of the idealization", experiment: "f6" },
-        Make::Figure(f6::figure),
+        Entry { id: "b1", title: "Spectral power between GD and SpecGD: order of the classes", experiment: "b1" },
+        Make::Figure(b1::figure),
+    ),
+    (
+        Entry { id: "b2", title: "Muon's overshoot beyond the limits over its momentum", experiment: "b2" },
+        Make::Figure(b2::figure),
+    ),
+    (
+        Entry { id: "b3", title: "The response of Newton–Schulz steps, and a rare component under them", experiment: "b3" },
+        Make::Figure(b3::figure),
+    ),
+    (
+        Entry { id: "b4", title: "Growth of the components under Shampoo with accumulated statistics", experiment: "b4" },
+        Make::Figure(b4::figure),
     ),
     (
         Entry { id: "b5", title: "Sharp constants of the theorems, by number of classes", experiment: "b5" },
@@ -67,14 +75,6 @@ const CATALOGUE: &[(Entry, Make)] = &[
     (
         Entry { id: "t2", title: "Accuracy by group early, halfway and at the end of training", experiment: "f1" },
         Make::Table(t2::table),
-    ),
-    (
-        Entry { id: "b1", title: "Spectral power between GD and SpecGD: order of the classes", experiment: "b1" },
-        Make::Figure(b1::figure),
-    ),
-    (
-        Entry { id: "b2", title: "Muon's overshoot beyond the limits over its momentum", experiment: "b2" },
-        Make::Figure(b2::figure),
     ),
     (Entry { id: "t4", title: "Best stopping points under cross-entropy", experiment: "f4" }, Make::Table(t4::table)),
     (Entry { id: "t5", title: "The sharp constants of the theorems", experiment: "b5" }, Make::Table(t5::table)),
