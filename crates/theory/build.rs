@@ -1,4 +1,4 @@
-//! Turns the LaTeX formulas of `docs/*.md` into MathML, which browsers show without any script.
+//! Turns the `LaTeX` formulas of `docs/*.md` into `MathML`, which browsers show without any script.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ fn typeset(text: &str, path: &Path) -> Result<String, Box<dyn Error>> {
         match mark {
             "$$" => page.push_str(&mathml(body, DisplayMode::Block, path, line)?),
             "$" => page.push_str(&mathml(body, DisplayMode::Inline, path, line)?),
-            _ => page.push_str(&format!("{mark}{body}{mark}")),
+            _ => page.extend([mark, body, mark]),
         }
         rest = &inside[end + mark.len()..];
     }

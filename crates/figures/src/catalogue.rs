@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use isorate_results::{Run, write_atomic};
 
 use crate::export::{Images, images};
+use crate::figure::Figure;
 use crate::{Error, Table, f1, f2, f5, t1, t2};
 
 /// A figure or table that can be drawn.
@@ -16,22 +17,35 @@ pub struct Entry {
     pub experiment: &'static str,
 }
 
-const CATALOGUE: [Entry; 5] = [
-    Entry { id: "f1", title: "Accuracy by group over training, and the moments of the data", experiment: "f1" },
-    Entry { id: "f2", title: "Growth of the components under GD, NGD and SpecGD", experiment: "f2" },
-    Entry { id: "f5", title: "Loss gaps to SpecGD and the bounds of the theorems", experiment: "f5" },
-    Entry { id: "t1", title: "Checks of the theory", experiment: "t1" },
-    Entry { id: "t2", title: "Accuracy by group early, halfway and at the end of training", experiment: "f1" },
+/// How an entry is made from the runs of its experiment.
+#[derive(Clone, Copy)]
+enum Make {
+    Figure(fn(&[Run]) -> Result<Figure, Error>),
+    Table(fn(&[Run]) -> Result<Table, Error>),
+}
+
+const CATALOGUE: &[(Entry, Make)] = &[
+    (
+        Entry { id: "f1", title: "Accuracy by group over training, and the moments of the data", experiment: "f1" },
+        Make::Figure(f1::figure),
+    ),
+    (Entry { id: "f2", title: "Growth of the components under GD, NGD and SpecGD", experiment: "f2" }, Make::Figure(f2::figure)),
+    (Entry { id: "f5", title: "Loss gaps to SpecGD and the bounds of the theorems", experiment: "f5" }, Make::Figure(f5::figure)),
+    (Entry { id: "t1", title: "Checks of the theory", experiment: "t1" }, Make::Table(t1::table)),
+    (
+        Entry { id: "t2", title: "Accuracy by group early, halfway and at the end of training", experiment: "f1" },
+        Make::Table(t2::table),
+    ),
 ];
 
 /// All figures and tables, in the order of the paper.
-pub fn catalogue() -> &'static [Entry] {
-    &CATALOGUE
+pub fn catalogue() -> impl Iterator<Item = &'static Entry> {
+    CATALOGUE.iter().map(|(entry, _)| entry)
 }
 
 /// The entry with this name, in small or capital letters.
 pub fn find(id: &str) -> Option<&'static Entry> {
-    CATALOGUE.iter().find(|entry| entry.id.eq_ignore_ascii_case(id))
+    catalogue().find(|entry| entry.id.eq_ignore_ascii_case(id))
 }
 
 /// What a name stands for, drawn but not written.
@@ -49,16 +63,14 @@ pub enum Drawing {
 /// [`Error::Unknown`] for a name that is not in the [`catalogue`]; [`Error::NoRuns`], [`Error::Missing`] and [`Error::Mixed`] where the
 /// runs do not hold what is to be shown, or hold it twice.
 pub fn render(id: &str, runs: &[Run]) -> Result<Drawing, Error> {
-    let unknown = || Error::Unknown { id: id.to_owned(), known: CATALOGUE.map(|entry| entry.id).join(", ") };
-    let figure = match find(id).ok_or_else(unknown)?.id {
-        "f1" => f1::figure(runs)?,
-        "f2" => f2::figure(runs)?,
-        "f5" => f5::figure(runs)?,
-        "t1" => return t1::table(runs).map(Drawing::Table),
-        "t2" => return t2::table(runs).map(Drawing::Table),
-        _ => return Err(unknown()),
+    let Some((_, make)) = CATALOGUE.iter().find(|(entry, _)| entry.id.eq_ignore_ascii_case(id)) else {
+        let known: Vec<&str> = catalogue().map(|entry| entry.id).collect();
+        return Err(Error::Unknown { id: id.to_owned(), known: known.join(", ") });
     };
-    images(&figure).map(Drawing::Figure)
+    match make {
+        Make::Figure(figure) => images(&figure(runs)?).map(Drawing::Figure),
+        Make::Table(table) => table(runs).map(Drawing::Table),
+    }
 }
 
 /// Draws one figure or table into a folder, and returns the files: `f1.svg`, `f1.png` and `f1.pdf`, or `t1.md`, `t1.tex` and `t1.csv`.

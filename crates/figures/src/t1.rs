@@ -9,6 +9,8 @@ use crate::table::{Align, Cell, Column, Table};
 /// One check, as it was stored.
 pub(crate) struct Check<'a> {
     pub(crate) id: &'a str,
+    /// The group that its statement belongs to.
+    heading: &'a str,
     pub(crate) statement: &'a str,
     pub(crate) quantity: &'a str,
     pub(crate) value: Option<f64>,
@@ -40,6 +42,7 @@ pub(crate) fn checks<'a>(selection: &Selection<'_>, run: &'a Run) -> Result<Vec<
                 .ok_or_else(|| selection.missing(format!("record with split `check`, metric `pass`, group `{id}`")))?;
             Ok(Check {
                 id,
+                heading: note("heading")?,
                 statement: note("statement")?,
                 quantity: note("quantity")?,
                 value: finite("value"),
@@ -56,9 +59,15 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
     let run = selection.single()?;
     let checks = checks(&selection, run)?;
     let passed = checks.iter().filter(|check| check.pass).count();
+    let mut headings: Vec<(usize, String)> = Vec::new();
+    for (index, check) in checks.iter().enumerate() {
+        if headings.last().is_none_or(|(_, last)| last != check.heading) {
+            headings.push((index, check.heading.to_owned()));
+        }
+    }
     let rows = checks.iter().map(|check| {
         vec![
-            Cell::text(check.id),
+            Cell { shown: check.id.to_owned(), fields: vec![check.heading.to_owned(), check.id.to_owned()] },
             Cell::text(check.statement),
             Cell::text(check.quantity),
             Cell::number(check.value),
@@ -70,7 +79,7 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
     Ok(Table {
         caption: format!("Checks of the theory: {passed} of {} pass; {} scale.", checks.len(), selection.scale()),
         columns: vec![
-            Column::new("id", Align::Left),
+            Column { title: "id".into(), align: Align::Left, fields: vec!["group".into(), "id".into()] },
             Column::new("statement", Align::Wrapped),
             Column::new("quantity", Align::Wrapped),
             Column::new("value", Align::Right),
@@ -79,5 +88,6 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
             Column::new("pass", Align::Left),
         ],
         rows: rows.collect(),
+        headings,
     })
 }

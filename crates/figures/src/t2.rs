@@ -47,7 +47,7 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
     if let Some(diverged) = training::say_diverged(&rules) {
         caption.push_str(&format!(" {diverged}; means are over the seeds measured at that epoch."));
     }
-    Ok(Table { caption, columns, rows })
+    Ok(Table { caption, columns, rows, headings: Vec::new() })
 }
 
 /// Early (the first epoch, or a quarter of the training if that is earlier), halfway and at the end, as far as measured.

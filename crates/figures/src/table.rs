@@ -65,6 +65,8 @@ pub struct Table {
     pub columns: Vec<Column>,
     /// As many cells in each row as there are columns.
     pub rows: Vec<Vec<Cell>>,
+    /// Headings: each stands before the row with this index. CSV has none.
+    pub headings: Vec<(usize, String)>,
 }
 
 impl Table {
@@ -77,7 +79,8 @@ impl Table {
         let rows: Vec<Vec<String>> = self.rows.iter().map(|row| row.iter().map(|cell| clean(&cell.shown)).collect()).collect();
         let width = |index: usize| {
             let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.chars().count());
-            cells.chain([heads[index].chars().count(), 3]).max().unwrap_or(3)
+            let headings = self.headings.iter().filter(|_| index == 0).map(|(_, heading)| clean(heading).chars().count() + 4);
+            cells.chain(headings).chain([heads[index].chars().count(), 3]).max().unwrap_or(3)
         };
         let widths: Vec<usize> = (0..heads.len()).map(width).collect();
         let line = |cells: &[String]| {
@@ -93,8 +96,19 @@ impl Table {
         });
         let rule = format!("|{}|\n", rule.collect::<Vec<_>>().join("|"));
         let mut out = line(&heads) + &rule;
-        out.extend(rows.iter().map(|row| line(row)));
+        for (index, row) in rows.iter().enumerate() {
+            if let Some(heading) = self.heading(index) {
+                let mut cells = vec![String::new(); heads.len()];
+                cells[0] = format!("**{}**", clean(heading));
+                out += &line(&cells);
+            }
+            out += &line(row);
+        }
         out
+    }
+
+    fn heading(&self, row: usize) -> Option<&str> {
+        self.headings.iter().find(|(before, _)| *before == row).map(|(_, heading)| heading.as_str())
     }
 
     /// The Markdown table with its caption below it: a file of its own.
@@ -117,7 +131,13 @@ impl Table {
         let mut out = format!("% {}\n\\begin{{tabular}}{{{kinds}}}\n  \\toprule\n", self.caption.replace('\n', " "));
         out += &line(self.columns.iter().map(|column| latex(&column.title)).collect());
         out += "  \\midrule\n";
-        out.extend(self.rows.iter().map(|row| line(row.iter().map(|cell| latex(&cell.shown)).collect())));
+        for (index, row) in self.rows.iter().enumerate() {
+            if let Some(heading) = self.heading(index) {
+                let space = if index > 0 { "  \\addlinespace\n" } else { "" };
+                out += &format!("{space}  \\multicolumn{{{}}}{{l}}{{\\textbf{{{}}}}} \\\\\n", self.columns.len(), latex(heading));
+            }
+            out += &line(row.iter().map(|cell| latex(&cell.shown)).collect());
+        }
         out + "  \\bottomrule\n\\end{tabular}\n"
     }
 
@@ -305,6 +325,7 @@ mod tests {
                 vec![Cell::text("‖Σ₁‖ | {x} colored_mnist α_12"), Cell::number(Some(-2.5e-13))],
                 vec![Cell::text("10⁻³·x²"), Cell::number(None)],
             ],
+            headings: vec![(0, "First & last".into()), (2, "Alone".into())],
         };
         insta::assert_snapshot!("escapes", format!("{}\n{}\n{}", table.markdown_page(), table.latex(), table.csv()));
     }

@@ -18,6 +18,7 @@ fn everything() -> Vec<Run> {
         Record::at_step(0).of("theory").split("check").metric(metric).group("thm2-minority").value(value)
     };
     checks.records.extend([record("value", 0.61), record("bound", 0.5), record("margin", 0.11), record("pass", 1.0)]);
+    checks.notes.insert("thm2-minority.heading".into(), "Theorems 1 and 2".into());
     checks.notes.insert("thm2-minority.statement".into(), "L_m(NGF) − L_m(Spec) ≥ μt/2".into());
     checks.notes.insert("thm2-minority.quantity".into(), "smallest gap/(μt)".into());
     runs.extend([three().f2(), theorem().f5(false), checks]);

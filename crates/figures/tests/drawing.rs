@@ -40,7 +40,7 @@ fn names_are_found_in_small_and_capital_letters() {
     assert_eq!(find("F1"), find("f1"));
     assert_eq!(find("t2").unwrap().experiment, "f1");
     assert!(find("f3").is_none());
-    assert!(catalogue().iter().all(|entry| find(entry.id) == Some(entry)));
+    assert!(catalogue().all(|entry| find(entry.id) == Some(entry)));
     let message = error("f3", &[]);
     assert!(message.contains("`f3`") && message.contains("f1, f2, f5, t1, t2"), "{message}");
 }

@@ -25,7 +25,7 @@ pub struct MixtureConfig {
     /// The standard deviation σ of the isotropic noise in each coordinate.
     pub noise_std: f64,
     /// The dimension d of the inputs, at least the number of classes; the number of classes if absent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dim: Option<usize>,
     /// The seed of the random orthonormal directions of the means.
     #[serde(default)]

@@ -21,5 +21,5 @@ pub use error::{Error, Stop};
 pub use plan::{Task, plan, plan_tuning};
 pub use runner::{Event, Runner};
 pub use spec::{Experiment, Kind, Scale, Training, unknown};
-pub use theory::check_run;
+pub use theory::{Theory, check_run};
 pub use tuning::{Choice, Tuned, choose};

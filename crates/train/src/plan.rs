@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::colored::ColoredMnistRun;
 use crate::moments::MomentsRun;
 use crate::spec::{Experiment, Kind, OptimizerSpec, Scale, Training, TrainingScale};
-use crate::theory::TheoryRun;
+use crate::theory::{ScaledTheory, Theory};
 use crate::training::TrainingRun;
 use crate::{Error, Tuned};
 
@@ -34,7 +34,7 @@ pub struct Task {
 pub(crate) enum Work {
     Training(Box<TrainingRun>),
     Moments(MomentsRun),
-    Theory(Box<TheoryRun>),
+    Theory(ScaledTheory),
 }
 
 impl Task {
@@ -61,9 +61,10 @@ impl Task {
 pub fn plan(experiment: &Experiment, scale: Scale, tuned: &Tuned) -> Result<Vec<Task>, Error> {
     let training = match &experiment.kind {
         Kind::Training(training) => training,
-        Kind::Trajectories(spec) => return theory(experiment, scale, spec.at(scale).map(TheoryRun::Trajectories)),
-        Kind::LossGaps(spec) => return theory(experiment, scale, spec.at(scale).map(TheoryRun::LossGaps)),
-        Kind::Checks(spec) => return theory(experiment, scale, spec.at(scale).map(TheoryRun::Checks)),
+        Kind::Theory(theory) => {
+            let run = Theory::at(theory, scale).ok_or_else(|| experiment.no_scale(scale))?;
+            return Ok(vec![Task::new(experiment, scale, run.seed(), run.label(), Work::Theory(run))]);
+        }
     };
     let sizes = training.at(scale).ok_or_else(|| experiment.no_scale(scale))?;
     let chosen: Vec<(&OptimizerSpec, f64)> = training
@@ -107,11 +108,6 @@ pub fn plan_tuning(experiment: &Experiment, scale: Scale) -> Result<Vec<Task>, E
         }
     }
     Ok(tasks)
-}
-
-fn theory(experiment: &Experiment, scale: Scale, run: Option<TheoryRun>) -> Result<Vec<Task>, Error> {
-    let run = run.ok_or_else(|| experiment.no_scale(scale))?;
-    Ok(vec![Task::new(experiment, scale, run.seed(), run.label().to_owned(), Work::Theory(Box::new(run)))])
 }
 
 fn data(training: &Training, sizes: &TrainingScale, seed: u64) -> ColoredMnistRun {

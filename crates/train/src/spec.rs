@@ -1,18 +1,17 @@
 //! Specification files: their form, and every rule they must keep.
 
-mod mixture;
 mod training;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub use self::mixture::{Checks, LossGaps, Trajectories};
-pub(crate) use self::mixture::{ChecksRun, LossGapsRun, TrajectoriesRun};
 pub(crate) use self::training::MlpSpec;
 pub use self::training::{Activation, OptimizerSpec, Training, TrainingScale};
 use crate::Error;
+use crate::theory::{self, Theory};
 
 /// How much is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,12 +75,8 @@ pub struct Experiment {
 pub enum Kind {
     /// Networks trained on a data set by several optimizers.
     Training(Box<Training>),
-    /// Trajectories of the spectral components on a Gaussian mixture.
-    Trajectories(Trajectories),
-    /// The loss gaps of Theorems 1 and 2 on a Gaussian mixture.
-    LossGaps(LossGaps),
-    /// Every check of the theory.
-    Checks(Checks),
+    /// A computation in the theory, without data and networks.
+    Theory(Arc<Theory>),
 }
 
 #[derive(Deserialize)]
@@ -89,8 +84,6 @@ struct Head {
     title: String,
     kind: String,
 }
-
-const KINDS: [&str; 4] = ["training", "trajectories", "loss-gaps", "theory-checks"];
 
 impl Experiment {
     /// Reads and checks a specification file; its stem becomes the experiment's name.
@@ -113,22 +106,13 @@ impl Experiment {
                 training.check(&context)?;
                 Kind::Training(Box::new(training))
             }
-            "trajectories" => {
-                let trajectories: Trajectories = context.toml(text)?;
-                trajectories.check(&context)?;
-                Kind::Trajectories(trajectories)
+            other => {
+                let Some(kind) = theory::KINDS.iter().find(|kind| kind.name == other) else {
+                    let known: Vec<&str> = ["training"].into_iter().chain(theory::KINDS.iter().map(|kind| kind.name)).collect();
+                    return Err(context.error("kind", unknown("kind", other, &known)));
+                };
+                Kind::Theory(Arc::new(Theory::parse(text, *kind, &context)?))
             }
-            "loss-gaps" => {
-                let gaps: LossGaps = context.toml(text)?;
-                gaps.check(&context)?;
-                Kind::LossGaps(gaps)
-            }
-            "theory-checks" => {
-                let checks: Checks = context.toml(text)?;
-                checks.check(&context)?;
-                Kind::Checks(checks)
-            }
-            other => return Err(context.error("kind", unknown("kind", other, &KINDS))),
         };
         Ok(Self { id: id.to_owned(), title, kind, file: file.to_owned() })
     }

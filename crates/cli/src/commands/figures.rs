@@ -39,12 +39,12 @@ fn choose(ids: &[String]) -> anyhow::Result<Vec<&'static Entry>> {
     let mut chosen = Vec::new();
     for id in ids {
         let Some(entry) = find(id) else {
-            let known: Vec<&str> = catalogue().iter().map(|entry| entry.id).collect();
+            let known: Vec<&str> = catalogue().map(|entry| entry.id).collect();
             anyhow::bail!(isorate_train::unknown("figure or table", id, &known));
         };
         chosen.push(entry.id);
     }
-    Ok(catalogue().iter().filter(|entry| ids.is_empty() || chosen.contains(&entry.id)).collect())
+    Ok(catalogue().filter(|entry| ids.is_empty() || chosen.contains(&entry.id)).collect())
 }
 
 fn experiment_runs(arguments: &Figures, id: &str, store: &Store) -> anyhow::Result<Vec<Run>> {

@@ -128,7 +128,7 @@ pub fn parse(text: &str) -> Result<Vec<Claim>, Error> {
             return Err(wrong("there is another claim with this name".into()));
         }
         let Some(entry) = find(&claim.figure).filter(|entry| entry.id == claim.figure) else {
-            let known: Vec<&str> = catalogue().iter().map(|entry| entry.id).collect();
+            let known: Vec<&str> = catalogue().map(|entry| entry.id).collect();
             return Err(wrong(format!("there is no figure `{}`; there are {}", claim.figure, known.join(", "))));
         };
         if entry.experiment != claim.experiment {
@@ -215,5 +215,6 @@ pub fn table(states: &[ClaimState]) -> Table {
             Column::new("command", Align::Left),
         ],
         rows: rows.collect(),
+        headings: Vec::new(),
     }
 }

@@ -28,7 +28,12 @@ mod tests {
     use crate::{Align, Cell, Column};
 
     fn table() -> Table {
-        Table { caption: "One.".into(), columns: vec![Column::new("a", Align::Left)], rows: vec![vec![Cell::text("x")]] }
+        Table {
+            caption: "One.".into(),
+            columns: vec![Column::new("a", Align::Left)],
+            rows: vec![vec![Cell::text("x")]],
+            headings: Vec::new(),
+        }
     }
 
     #[test]

@@ -252,6 +252,8 @@ pub fn t1() -> Run {
             |metric: &str, value: f64| Record::at_step(0).of("theory").split("check").metric(metric).group(id).value(value);
         let margin = if id == "limit-common" { bound - value } else { value - bound };
         records.extend([record("value", value), record("bound", bound), record("margin", margin), record("pass", pass)]);
+        let heading = if id.starts_with("thm") { "Theorems 1 and 2" } else { "Limits" };
+        notes.push((format!("{id}.heading"), heading.to_owned()));
         notes.push((format!("{id}.statement"), statement.to_owned()));
         notes.push((format!("{id}.quantity"), quantity.to_owned()));
     }
