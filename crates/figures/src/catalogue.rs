@@ -4,7 +4,7 @@ use isorate_results::{Run, write_atomic};
 
 use crate::export::{Images, images};
 use crate::figure::Figure;
-use crate::{Error, Table, f1, f2, f5, t1, t2};
+use crate::{Error, Table, d1, f1, f2, f5, t1, t2, t6};
 
 /// A figure or table that can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +31,16 @@ const CATALOGUE: &[(Entry, Make)] = &[
     ),
     (Entry { id: "f2", title: "Growth of the components under GD, NGD and SpecGD", experiment: "f2" }, Make::Figure(f2::figure)),
     (Entry { id: "f5", title: "Loss gaps to SpecGD and the bounds of the theorems", experiment: "f5" }, Make::Figure(f5::figure)),
+    (
+        Entry { id: "d1", title: "Data sets diagnosed: predicted and measured leads of SpecGD", experiment: "d1" },
+        Make::Figure(d1::figure),
+    ),
     (Entry { id: "t1", title: "Checks of the theory", experiment: "t1" }, Make::Table(t1::table)),
     (
         Entry { id: "t2", title: "Accuracy by group early, halfway and at the end of training", experiment: "f1" },
         Make::Table(t2::table),
     ),
+    (Entry { id: "t6", title: "Data sets diagnosed: prediction against measurement", experiment: "d1" }, Make::Table(t6::table)),
 ];
 
 /// All figures and tables, in the order of the paper.

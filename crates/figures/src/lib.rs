@@ -17,6 +17,7 @@ mod canvas;
 mod catalogue;
 pub mod claims;
 mod compact;
+mod d1;
 mod error;
 mod export;
 mod f1;
@@ -31,6 +32,7 @@ mod select;
 pub mod style;
 mod t1;
 mod t2;
+mod t6;
 mod table;
 mod training;
 

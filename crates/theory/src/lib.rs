@@ -32,6 +32,7 @@
 mod checks;
 mod components;
 pub mod derivations;
+mod diagnose;
 mod discrete;
 mod error;
 mod gaps;
@@ -52,6 +53,7 @@ mod trajectory;
 
 pub use checks::{Check, VerifyConfig, heading, statement, verify};
 pub use components::Components;
+pub use diagnose::{LabelledMoments, LossRow, Match, Measure, Plan, Prediction, Trust, Window, follow, largest_error, trust};
 pub use discrete::discrete;
 pub use error::{Error, Result};
 pub use gaps::{GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves, gap_curves};

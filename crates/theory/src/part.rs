@@ -31,6 +31,12 @@ parts! {
     LossSignal => ["loss-matrix"],
     /// σ² Σ_j α_j² in every loss.
     LossNoise => ["loss-matrix"],
+    /// Σ_j U_cj α_j (v_jᵀ m_c) in the predicted loss of class c of a data set.
+    DiagnosisSignal => ["diagnosis-mixture"],
+    /// Σ_j α_j² E[(v_jᵀ x)² | c] in the predicted loss of class c of a data set.
+    DiagnosisSecond => ["diagnosis-mixture"],
+    /// ‖Σ_xx v_j − s_xx,j v_j‖/s_xx,j, which says how far a prediction can be trusted.
+    DiagnosisResidual => ["diagnosis-whole"],
 }
 
 /// The value of a part: itself, but for tests that break formulas.

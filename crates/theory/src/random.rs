@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
     TheoremOne = 4,
     /// Parameter sets for Theorem 2.
     TheoremTwo = 5,
+    /// Perturbed mixtures for the limits of the diagnosis.
+    PerturbedMixtures = 70,
 }
 
 /// The generator of (seed, purpose, index).

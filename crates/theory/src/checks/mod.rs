@@ -1,6 +1,7 @@
 //! Checks of the theory, in groups: each file here has the statements of one group and the jobs that decide them.
 
 mod depth;
+mod diagnosis;
 mod linear;
 mod sets;
 mod structure;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// All groups, in the order in which [`verify`] returns their checks.
-const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP];
+const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP, diagnosis::GROUP];
 
 /// Statements that belong together, and the jobs that check them.
 struct Group {

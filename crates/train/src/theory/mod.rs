@@ -1,6 +1,7 @@
 //! Runs of the theory: one file for each kind of experiment, from its settings to its records.
 
 mod checks;
+mod diagnosis;
 mod loss_gaps;
 mod trajectories;
 
@@ -71,6 +72,7 @@ pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
+    TheoryKind { name: "diagnosis", parse: parse::<diagnosis::Diagnosis> },
 ];
 
 fn parse<T: TheoryRun + DeserializeOwned + 'static>(text: &str) -> Result<Box<dyn TheoryRun>, toml::de::Error> {

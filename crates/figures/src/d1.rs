@@ -1,0 +1,211 @@
+//! D1: data sets diagnosed, predicted against measured leads of `SpecGD`.
+
+use isorate_results::Run;
+use plotters::style::RGBColor;
+
+use crate::Error;
+use crate::axis::Axis;
+use crate::canvas::Fill;
+use crate::figure::{Figure, Key, Label, Pair, Panel, Sample, Series};
+use crate::select::{Of, Selection, over_time};
+use crate::style::{self, Mark};
+
+const RULES: [&str; 2] = ["gd", "ngd"];
+
+pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
+    let selection = Selection::new("d1", "d1", runs)?;
+    let run = selection.single()?;
+    let names = data_sets(&selection, run)?;
+    let mut panels = Vec::new();
+    let mut held_out = false;
+    for name in &names {
+        let set = Set { selection: &selection, run, name };
+        panels.push(set.gap("minority", "rarest classes", &mut held_out)?);
+        panels.push(set.gap("balanced", "all classes equally", &mut held_out)?);
+        panels.push(set.half_times()?);
+    }
+    let mut keys: Vec<Key> = RULES
+        .iter()
+        .map(|key| style::rule(key))
+        .map(|rule| Key {
+            sample: Sample::Line(rule.colour), text: format!("loss of {} − loss of SpecGD, predicted", rule.name)
+        })
+        .collect();
+    keys.push(Key { sample: Sample::Mark(Mark::Circle, Fill::Outline, style::INK), text: "measured, training rows".into() });
+    if held_out {
+        keys.push(Key { sample: Sample::Mark(Mark::Circle, Fill::Full, style::INK), text: "measured, held-out rows".into() });
+    }
+    keys.push(Key { sample: Sample::Dashed(style::AXIS), text: "first saturation t*".into() });
+    let mut caption = String::new();
+    for name in &names {
+        let set = Set { selection: &selection, run, name };
+        caption.push_str(&format!("{}; {}. ", set.note("title")?, set.note("verdict")?));
+    }
+    caption.push_str(&format!(
+        "Linear model, squared loss, one step size for all rules. Lines: closed forms under Condition 1; marks: matrices followed on the moments \
+         as they are. Right: predicted time until half of a class's own score is there; the rarest classes are full. {} scale.",
+        capital(selection.scale()),
+    ));
+    Ok(Figure {
+        id: "d1",
+        title: "Predicted and measured leads of SpecGD on data sets".into(),
+        columns: 3,
+        panels,
+        keys,
+        caption,
+    })
+}
+
+fn capital(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+/// The data sets in the order in which they were diagnosed.
+pub(crate) fn data_sets<'a>(selection: &Selection<'_>, run: &'a Run) -> Result<Vec<&'a str>, Error> {
+    let records = run.records.iter().filter(|record| record.optimizer == "diagnosis" && record.metric == "first_saturation");
+    let names: Vec<&str> = records.map(|record| record.group.as_str()).collect();
+    if names.is_empty() {
+        return Err(selection.missing("record with optimizer `diagnosis`, metric `first_saturation`"));
+    }
+    Ok(names)
+}
+
+/// One data set of the run.
+pub(crate) struct Set<'a> {
+    pub(crate) selection: &'a Selection<'a>,
+    pub(crate) run: &'a Run,
+    pub(crate) name: &'a str,
+}
+
+impl Set<'_> {
+    pub(crate) fn note(&self, name: &str) -> Result<&str, Error> {
+        let key = format!("{}.{name}", self.name);
+        self.run.notes.get(&key).map(String::as_str).ok_or_else(|| self.selection.missing(format!("note `{key}`")))
+    }
+
+    /// A number of the data set on a split; `None` for one that is not there or not finite.
+    pub(crate) fn number(&self, split: &str, metric: &str) -> Option<f64> {
+        let mut found = self.run.series(split, metric, self.name).filter(|record| record.optimizer == "diagnosis");
+        found.next().map(|record| record.value).filter(|value| value.is_finite())
+    }
+
+    /// The name, without the folders of a file.
+    fn short(&self) -> &str {
+        self.name.rsplit(['/', '\\']).next().unwrap_or(self.name)
+    }
+
+    fn gap(&self, loss: &str, of: &str, held_out: &mut bool) -> Result<Panel, Error> {
+        let metric = format!("{loss}_gap");
+        let (mut lines, mut marks, mut labels) = (Vec::new(), Vec::new(), Vec::new());
+        let mut last = 0.0_f64;
+        for key in RULES {
+            let style::Rule { name, colour, mark } = style::rule(key);
+            let of = |split| Of { optimizer: key, split, metric: &metric, group: self.name };
+            let predicted = self.selection.over_time(self.run, of("closed-form"))?;
+            let measured = self.selection.over_time(self.run, of("train"))?;
+            let held = over_time(self.run, of("held-out"));
+            *held_out |= !held.is_empty();
+            last = predicted.iter().chain(&measured).map(|point| point.0).fold(last, f64::max);
+            if let Some(&end) = predicted.last() {
+                labels.push(Label { text: name, end, colour });
+            }
+            lines.push(Series::Line { points: predicted, colour, width: style::LINE_WIDTH });
+            marks.push(Series::Marks { points: thinned(&held, last), colour, mark, radius: 2.2, fill: Fill::Full });
+            marks.push(Series::Marks {
+                points: thinned(&measured, last),
+                colour,
+                mark,
+                radius: style::MARK_RADIUS,
+                fill: Fill::Outline,
+            });
+        }
+        let heights = || lines.iter().chain(&marks).flat_map(Series::heights);
+        let (low, high) = (heights().fold(0.0, f64::min), heights().fold(0.0, f64::max));
+        let y = Axis::linear_with_room("lead of SpecGD in loss", low, high, 5);
+        let mut series = vec![Series::Dashed { points: vec![(0.0, 0.0), (last, 0.0)], colour: style::AXIS }];
+        if let Some(first) = self.number("train", "first_saturation").filter(|first| *first <= last) {
+            series.push(Series::Dashed { points: vec![(first, y.low), (first, y.high)], colour: style::AXIS });
+        }
+        series.extend(lines);
+        series.extend(marks);
+        Ok(Panel {
+            title: format!("{}, {of}", self.short()),
+            x: Axis::linear("time t", 0.0, last, 4),
+            y,
+            shares_y: false,
+            series,
+            labels,
+        })
+    }
+
+    /// Predicted half times by prior, under GD and `SpecGD`.
+    fn half_times(&self) -> Result<Panel, Error> {
+        let value = |metric: &str, index: usize| {
+            let group = format!("{}/{index}", self.name);
+            self.run.series("train", metric, &group).find(|record| record.optimizer == "class").map(|record| record.value)
+        };
+        let count = (0..).take_while(|&index| value("prior", index).is_some()).count();
+        let priors: Vec<f64> = (0..count).filter_map(|index| value("prior", index)).collect();
+        let mut series = Vec::new();
+        let mut heights: Vec<f64> = Vec::new();
+        for (metric, key) in [("half_time_gd", "gd"), ("half_time_specgd", "specgd")] {
+            let rule = style::rule(key);
+            for (rare, fill) in [(false, Fill::Outline), (true, Fill::Full)] {
+                let points: Vec<Pair> = (0..count)
+                    .filter(|&index| (value("minority", index) == Some(1.0)) == rare)
+                    .filter_map(|index| {
+                        Some((priors[index], value(metric, index).filter(|time| time.is_finite() && *time > 0.0)?))
+                    })
+                    .collect();
+                heights.extend(points.iter().map(|point| point.1));
+                series.push(Series::Marks {
+                    points,
+                    colour: rule.colour,
+                    mark: rule.mark,
+                    radius: style::MARK_RADIUS + 0.6,
+                    fill,
+                });
+            }
+        }
+        if heights.is_empty() {
+            return Err(self.selection.missing(format!("finite half time of a class of `{}`", self.name)));
+        }
+        let bounds =
+            |values: &[f64]| (values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(0.0, f64::max));
+        let ((left, right), (low, high)) = (bounds(&priors), bounds(&heights));
+        let x = Axis::log("share of the class", left, right);
+        let label = |key: &str| -> Option<(String, RGBColor)> {
+            let rule = style::rule(key);
+            Some((rule.name, rule.colour))
+        };
+        let mut labels = Vec::new();
+        for (metric, key) in [("half_time_gd", "gd"), ("half_time_specgd", "specgd")] {
+            let most = (0..count).max_by(|&a, &b| priors[a].total_cmp(&priors[b]));
+            let end = most.and_then(|index| value(metric, index)).filter(|time| time.is_finite() && *time > 0.0);
+            if let (Some(height), Some((text, colour))) = (end, label(key)) {
+                labels.push(Label { text, end: (right, height), colour });
+            }
+        }
+        Ok(Panel {
+            title: "half learned, predicted".to_owned(),
+            x,
+            y: Axis::log("time t", low, high),
+            shares_y: false,
+            series,
+            labels,
+        })
+    }
+}
+
+/// About twenty points, evenly spread over the times as far as there are some.
+fn thinned(points: &[Pair], last: f64) -> Vec<Pair> {
+    let apart = last / 22.0;
+    let mut kept: Vec<Pair> = Vec::new();
+    for &point in points {
+        if kept.last().is_none_or(|before| point.0 - before.0 >= apart) {
+            kept.push(point);
+        }
+    }
+    kept
+}
