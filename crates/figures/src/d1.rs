@@ -20,16 +20,15 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     let mut held_out = false;
     for name in &names {
         let set = Set { selection: &selection, run, name };
-        panels.push(set.gap("minority", "rarest classes", &mut held_out)?);
-        panels.push(set.gap("balanced", "all classes equally", &mut held_out)?);
+        let verdict = format!("{}: {}", set.short(), set.note("verdict")?);
+        panels.push(set.gap("minority", verdict, "lead in loss, rarest classes", &mut held_out)?);
+        panels.push(set.gap("balanced", "all classes equally".into(), "lead in balanced loss", &mut held_out)?);
         panels.push(set.half_times()?);
     }
     let mut keys: Vec<Key> = RULES
         .iter()
         .map(|key| style::rule(key))
-        .map(|rule| Key {
-            sample: Sample::Line(rule.colour), text: format!("loss of {} − loss of SpecGD, predicted", rule.name)
-        })
+        .map(|rule| Key { sample: Sample::Line(rule.colour), text: format!("over {}, predicted", rule.name) })
         .collect();
     keys.push(Key { sample: Sample::Mark(Mark::Circle, Fill::Outline, style::INK), text: "measured, training rows".into() });
     if held_out {
@@ -39,10 +38,10 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     let mut caption = String::new();
     for name in &names {
         let set = Set { selection: &selection, run, name };
-        caption.push_str(&format!("{}; {}. ", set.note("title")?, set.note("verdict")?));
+        caption.push_str(&format!("{}. ", set.note("title")?));
     }
     caption.push_str(&format!(
-        "Linear model, squared loss, one step size for all rules. Lines: closed forms under Condition 1; marks: matrices followed on the moments \
+        "Loss of GD or NGD − loss of SpecGD for a linear model, one step size for all rules. Lines: closed forms under Condition 1; marks: matrices followed on the moments \
          as they are. Right: predicted time until half of a class's own score is there; the rarest classes are full. {} scale.",
         capital(selection.scale()),
     ));
@@ -95,48 +94,42 @@ impl Set<'_> {
         self.name.rsplit(['/', '\\']).next().unwrap_or(self.name)
     }
 
-    fn gap(&self, loss: &str, of: &str, held_out: &mut bool) -> Result<Panel, Error> {
+    fn gap(&self, loss: &str, title: String, label: &str, held_out: &mut bool) -> Result<Panel, Error> {
         let metric = format!("{loss}_gap");
         let (mut lines, mut marks, mut labels) = (Vec::new(), Vec::new(), Vec::new());
-        let mut last = 0.0_f64;
+        let first = self.number("train", "first_saturation");
+        let (mut from, mut last) = (f64::INFINITY, 0.0_f64);
         for key in RULES {
             let style::Rule { name, colour, mark } = style::rule(key);
             let of = |split| Of { optimizer: key, split, metric: &metric, group: self.name };
-            let predicted = self.selection.over_time(self.run, of("closed-form"))?;
-            let measured = self.selection.over_time(self.run, of("train"))?;
-            let held = over_time(self.run, of("held-out"));
+            // Time is drawn logarithmically, so that what happens before t* can be seen; a tenth of t* is early enough.
+            let shown = |points: Vec<Pair>| -> Vec<Pair> {
+                points.into_iter().filter(|point| point.0 > 0.0 && first.is_none_or(|first| point.0 >= 0.1 * first)).collect()
+            };
+            let predicted = shown(self.selection.over_time(self.run, of("closed-form"))?);
+            let measured = shown(self.selection.over_time(self.run, of("train"))?);
+            let held = shown(over_time(self.run, of("held-out")));
+            from = predicted.iter().chain(&measured).map(|point| point.0).fold(from, f64::min);
             *held_out |= !held.is_empty();
             last = predicted.iter().chain(&measured).map(|point| point.0).fold(last, f64::max);
             if let Some(&end) = predicted.last() {
                 labels.push(Label { text: name, end, colour });
             }
             lines.push(Series::Line { points: predicted, colour, width: style::LINE_WIDTH });
-            marks.push(Series::Marks { points: thinned(&held, last), colour, mark, radius: 2.2, fill: Fill::Full });
-            marks.push(Series::Marks {
-                points: thinned(&measured, last),
-                colour,
-                mark,
-                radius: style::MARK_RADIUS,
-                fill: Fill::Outline,
-            });
+            marks.push(Series::Marks { points: held, colour, mark, radius: 2.2, fill: Fill::Full });
+            marks.push(Series::Marks { points: measured, colour, mark, radius: style::MARK_RADIUS, fill: Fill::Outline });
         }
         let heights = || lines.iter().chain(&marks).flat_map(Series::heights);
         let (low, high) = (heights().fold(0.0, f64::min), heights().fold(0.0, f64::max));
-        let y = Axis::linear_with_room("lead of SpecGD in loss", low, high, 5);
-        let mut series = vec![Series::Dashed { points: vec![(0.0, 0.0), (last, 0.0)], colour: style::AXIS }];
-        if let Some(first) = self.number("train", "first_saturation").filter(|first| *first <= last) {
+        let y = Axis::linear_with_room(label, low, high, 5);
+        let x = Axis::log("time t", from, last);
+        let mut series = vec![Series::Dashed { points: vec![(x.low, 0.0), (x.high, 0.0)], colour: style::AXIS }];
+        if let Some(first) = first.filter(|first| *first <= last) {
             series.push(Series::Dashed { points: vec![(first, y.low), (first, y.high)], colour: style::AXIS });
         }
         series.extend(lines);
         series.extend(marks);
-        Ok(Panel {
-            title: format!("{}, {of}", self.short()),
-            x: Axis::linear("time t", 0.0, last, 4),
-            y,
-            shares_y: false,
-            series,
-            labels,
-        })
+        Ok(Panel { title, x, y, shares_y: false, series, labels })
     }
 
     /// Predicted half times by prior, under GD and `SpecGD`.
@@ -196,16 +189,4 @@ impl Set<'_> {
             labels,
         })
     }
-}
-
-/// About twenty points, evenly spread over the times as far as there are some.
-fn thinned(points: &[Pair], last: f64) -> Vec<Pair> {
-    let apart = last / 22.0;
-    let mut kept: Vec<Pair> = Vec::new();
-    for &point in points {
-        if kept.last().is_none_or(|before| point.0 - before.0 >= apart) {
-            kept.push(point);
-        }
-    }
-    kept
 }

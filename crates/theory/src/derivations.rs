@@ -4,3 +4,6 @@
 
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/lemma.md"))]
 pub mod lemma {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/diagnosis.md"))]
+pub mod diagnosis {}

@@ -36,7 +36,7 @@ parts! {
     /// Σ_j α_j² E[(v_jᵀ x)² | c] in the predicted loss of class c of a data set.
     DiagnosisSecond => ["diagnosis-mixture"],
     /// ‖Σ_xx v_j − s_xx,j v_j‖/s_xx,j, which says how far a prediction can be trusted.
-    DiagnosisResidual => ["diagnosis-whole"],
+    DiagnosisResidual => ["diagnosis-residual"],
 }
 
 /// The value of a part: itself, but for tests that break formulas.

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::{Check, Group, Job, VerifyConfig};
 use crate::diagnose::population::Population;
 use crate::diagnose::trust::{ANISOTROPY, COSINE, LENGTH_RATIO, RESIDUALS, VARIANCE_RATIO, anisotropy};
-use crate::diagnose::{LabelledMoments, Plan, Prediction, follow, largest_error};
+use crate::diagnose::{LabelledMoments, Prediction, follow, largest_error};
 use crate::error::{Error, Result};
 use crate::gaps::gap_curves;
 use crate::random::{Purpose, orthonormal, stream};
@@ -34,6 +34,7 @@ pub(super) const GROUP: Group = Group {
     ],
     jobs: &[
         Job { ids: &["diagnosis-mixture"], run: mixture },
+        Job { ids: &["diagnosis-residual"], run: residual },
         Job { ids: &["diagnosis-whole", "diagnosis-early", "diagnosis-late", "diagnosis-limits"], run: calibrated },
     ],
 };
@@ -62,8 +63,32 @@ fn mixture(config: &VerifyConfig) -> Result<Vec<Check>> {
     Ok(vec![Check::at_most("diagnosis-mixture", worst, 10.0 * config.tolerance, quantity)])
 }
 
+/// The gradient W Σ_xx − Σ_yx of the matrix W = U diag(a*) Vᵀ, multiplied out.
+fn residual(config: &VerifyConfig) -> Result<Vec<Check>> {
+    const POPULATIONS: usize = 60;
+    let mut worst = 0.0_f64;
+    for index in 0..POPULATIONS {
+        let mut rng = stream(config.seed, Purpose::PerturbedMixtures, TRIALS + index);
+        let data = perturbed(KINDS[index % KINDS.len()], 0.8, &mut rng).moments()?;
+        let moments = data.moments();
+        let limits = moments.components().limits();
+        let scaled = Mat::from_fn(moments.left().nrows(), limits.len(), |i, j| moments.left()[(i, j)] * limits[j]);
+        let gradient = scaled * moments.right().transpose() * moments.sigma_xx() - moments.sigma_yx();
+        let rows = moments.left().transpose() * gradient;
+        for (j, residual) in data.eigenvector_residuals().into_iter().enumerate() {
+            let strength = moments.components().s_yx()[j];
+            worst = worst.max((rows.row(j).norm_l2() / strength - residual).abs());
+        }
+    }
+    let quantity = format!("largest |‖u_jᵀ ∇‖/s_yx,j − ε_j| over the components of {POPULATIONS} perturbed mixtures");
+    Ok(vec![Check::at_most("diagnosis-residual", worst, 100.0 * config.tolerance, quantity)])
+}
+
 /// Perturbed mixtures of a calibration.
-const TRIALS: usize = 240;
+const TRIALS: usize = 180;
+/// Steps of each, to 1.2 times the last saturation, and the part of them after which losses are compared.
+const STEPS: usize = 250;
+const EVERY: usize = 10;
 
 /// The error of the predicted minority gap of GD over `SpecGD`, against matrices followed on the perturbed mixture's moments, and the measures
 /// of trust that were to foresee it.
@@ -208,11 +233,17 @@ fn trial(seed: u64, index: usize) -> Result<Trial> {
     let population = perturbed(kind, strength, &mut rng);
     let data = population.moments()?;
     let prediction = Prediction::new(&data, population.projected(data.moments().right()))?;
-    let plan = Plan::new(&data, None, 24)?;
-    let times = plan.times();
+    let eta = (1.2 * prediction.last_saturation() / STEPS as f64).min(1.0 / data.largest_eigenvalue()?);
+    // As many before the first saturation as there are after it, and the first saturation itself.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most 250")]
+    let first = ((prediction.first_saturation() / eta) as usize).min(STEPS);
+    let mut steps: Vec<usize> = (1..=10).map(|part| first * part / 10).chain((0..=STEPS).step_by(EVERY)).collect();
+    steps.sort_unstable();
+    steps.dedup();
+    let times: Vec<f64> = steps.iter().map(|&step| step as f64 * eta).collect();
     let measured = |rule: Rule| -> Result<Vec<f64>> {
         let mut losses = Vec::new();
-        follow::<Error>(data.moments(), rule, plan.eta, &plan.steps, |_, weights| {
+        follow::<Error>(data.moments(), rule, eta, &steps, |_, weights| {
             losses.push(prediction.minority_of(&population.losses(weights)));
             Ok(())
         })?;
@@ -223,8 +254,7 @@ fn trial(seed: u64, index: usize) -> Result<Trial> {
     let gap = |row: &crate::diagnose::LossRow| prediction.minority_of(&row.gd) - prediction.minority_of(&row.specgd);
     let predicted: Vec<(f64, f64)> = rows.iter().map(|row| (row.t, gap(row))).collect();
     let found: Vec<(f64, f64)> = times.iter().zip(gd.iter().zip(&spec)).map(|(&t, (gd, spec))| (t, gd - spec)).collect();
-    let first = prediction.first_saturation();
-    let early = largest_error(&predicted, &found, first).unwrap_or(0.0);
+    let early = largest_error(&predicted, &found, prediction.first_saturation()).unwrap_or(0.0);
     let whole = largest_error(&predicted, &found, f64::INFINITY).unwrap_or(0.0);
     let residual = data.eigenvector_residuals().into_iter().fold(0.0, f64::max);
     Ok(Trial { kind, data, residual, early, whole })

@@ -30,9 +30,9 @@ pub struct Measure {
 pub enum Trust {
     /// All of them: ε ≤ 0.1, errors below 10%.
     Whole,
-    /// All of them roughly: ε ≤ 0.3, nine of ten errors below 25%; below 8% up to the first saturation t*.
+    /// All of them roughly: ε ≤ 0.3, nine of ten errors below 25%; below 11% up to the first saturation t*.
     Roughly,
-    /// Only up to the first saturation t*: ε ≤ 3, nine of ten errors up to there below 11%.
+    /// Only up to the first saturation t*: ε ≤ 3, nine of ten errors up to there below 14%.
     Early,
     /// None of them.
     Nothing,

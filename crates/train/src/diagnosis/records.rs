@@ -122,13 +122,13 @@ impl DiagnosisReport {
         )
     }
 
-    /// How much of the prediction can be relied on, in a few words.
+    /// How far the prediction can be relied on, in a few words.
     pub fn verdict(&self) -> &'static str {
         match self.trust {
-            Trust::Whole => "prediction reliable",
-            Trust::Roughly => "prediction rough",
-            Trust::Early => "prediction reliable up to t* only",
-            Trust::Nothing => "prediction not reliable",
+            Trust::Whole => "reliable",
+            Trust::Roughly => "rough",
+            Trust::Early => "reliable to t* only",
+            Trust::Nothing => "not reliable",
         }
     }
 }
