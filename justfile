@@ -44,6 +44,11 @@ tune *ARGS: build
 verify-theory *ARGS: build
     @"{{isorate}}" verify-theory "$@"
 
+# Time a step of the simulation and a polar factor (see crates/theory/benches/numpy_step.py for NumPy beside them)
+[group('theory')]
+bench-theory *ARGS:
+    cargo bench --workspace --bench step -- "$@"
+
 # Print the spectral components over time for a Gaussian mixture
 [group('theory')]
 trajectory *ARGS: build

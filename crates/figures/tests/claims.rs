@@ -2,26 +2,32 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests: a panic says all that is needed")]
 
-use isorate_figures::claims::{ClaimState, State, evaluate, parse, splice, table};
+use isorate_figures::claims::{Check, ClaimState, State, evaluate, parse, splice, table};
 use isorate_results::{Record, Run};
 
 mod synthetic;
 
-use synthetic::{diverge, f1, t1, theorem, three};
+use synthetic::{diverge, f1, frozen, t1, theorem, three};
 
 const CLAIMS: &str = include_str!("../../../paper/claims.toml");
 
 fn everything() -> Vec<Run> {
     let mut runs = f1(&["muon", "nmd", "signum"], 3);
     let mut checks = t1();
-    let record = |metric: &str, value: f64| {
-        Record::at_step(0).of("theory").split("check").metric(metric).group("thm2-minority").value(value)
-    };
-    checks.records.extend([record("value", 0.61), record("bound", 0.5), record("margin", 0.11), record("pass", 1.0)]);
-    checks.notes.insert("thm2-minority.heading".into(), "Theorems 1 and 2".into());
-    checks.notes.insert("thm2-minority.statement".into(), "L_m(NGF) − L_m(Spec) ≥ μt/2".into());
-    checks.notes.insert("thm2-minority.quantity".into(), "smallest gap/(μt)".into());
+    for claim in parse(CLAIMS).unwrap() {
+        let Check::TheoryCheck { check } = claim.check else { continue };
+        if checks.records.iter().any(|record| record.group == check) {
+            continue;
+        }
+        let record =
+            |metric: &str, value: f64| Record::at_step(0).of("theory").split("check").metric(metric).group(&check).value(value);
+        checks.records.extend([record("value", 0.61), record("bound", 0.5), record("margin", 0.11), record("pass", 1.0)]);
+        for (name, text) in [("heading", "Theory"), ("statement", "what is claimed"), ("quantity", "what was measured")] {
+            checks.notes.insert(format!("{check}.{name}"), text.into());
+        }
+    }
     runs.extend([three().f2(), theorem().f5(false), checks]);
+    runs.extend(frozen());
     runs
 }
 
@@ -68,8 +74,9 @@ fn json_has_the_fields_of_the_contract() {
         }),
     )
     .map(|states| states.into_iter().filter(|claim| ["f1-muon-leads-early"].contains(&claim.id.as_str())).collect::<Vec<_>>());
-    // T1 of the made-up runs lacks a check that the file names: that is said, with the claim.
-    assert!(states.unwrap_err().to_string().starts_with("claim `thm2-minority`: there is no check `thm2-minority`"));
+    // T1 of the made-up runs lacks checks that the file names: that is said, with the first claim.
+    let message = states.unwrap_err().to_string();
+    assert!(message.starts_with("claim `") && message.contains("there is no check `"), "{message}");
 
     let check = "{ kind = \"theory-check\", check = \"thm1-minority\" }";
     insta::assert_snapshot!("json", serde_json::to_string_pretty(&[one(check, &[t1()]), one(check, &[])]).unwrap());

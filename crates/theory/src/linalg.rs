@@ -1,5 +1,6 @@
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::matmul::triangular::{self, BlockStructure};
 use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
 use faer::{Accum, Mat, MatMut, MatRef, Par, Spec};
 
@@ -18,23 +19,32 @@ pub(crate) fn frobenius(a: MatRef<'_, f64>) -> f64 {
 
 /// Applies functions to singular values: A = Σ_i σ_i u_i v_iᵀ ↦ Σ_i f(σ_i) u_i v_iᵀ, with buffers that are used again from step
 /// to step.
+///
+/// The smaller of the two singular bases, U say, is kept. While Uᵀ A has orthogonal rows for the next matrix too, as along a
+/// trajectory in shared bases, their norms are its singular values and no decomposition is needed; this is tested each time, to the
+/// backward error that a decomposition has itself.
 pub(crate) struct SpectralMap {
-    left: Mat<f64>,
-    singular: Diag<f64>,
-    right: Mat<f64>,
-    buffer: MemBuffer,
+    decomposition: Decomposition,
+    /// The smaller basis of the last decomposition, square.
+    basis: Option<Mat<f64>>,
+    /// Basisᵀ A, m×n with m ≤ n.
+    rotated: Mat<f64>,
+    gram: Mat<f64>,
+    scaled: Mat<f64>,
+    singular: Vec<f64>,
 }
 
 impl SpectralMap {
     /// A map for matrices of this shape.
     pub(crate) fn new(rows: usize, cols: usize) -> Self {
-        let rank = rows.min(cols);
-        let scratch = svd_scratch::<f64>(rows, cols, ComputeSvdVectors::Thin, ComputeSvdVectors::Thin, Par::Seq, Spec::default());
+        let (m, n) = (rows.min(cols), rows.max(cols));
         Self {
-            left: Mat::zeros(rows, rank),
-            singular: Diag::zeros(rank),
-            right: Mat::zeros(cols, rank),
-            buffer: MemBuffer::new(scratch),
+            decomposition: Decomposition::new(m, n),
+            basis: None,
+            rotated: Mat::zeros(m, n),
+            gram: Mat::zeros(m, m),
+            scaled: Mat::zeros(m, m),
+            singular: vec![0.0; m],
         }
     }
 
@@ -46,28 +56,88 @@ impl SpectralMap {
         map: impl Fn(f64) -> f64,
         out: MatMut<'_, f64>,
     ) -> Result<()> {
+        let (matrix, out) =
+            if matrix.nrows() > matrix.ncols() { (matrix.transpose(), out.transpose_mut()) } else { (matrix, out) };
+        let mut basis = match self.basis.take() {
+            Some(basis) => basis,
+            None => self.decomposition.left_basis(matrix)?,
+        };
+        self.rotate(basis.as_ref(), matrix);
+        if !self.rows_are_orthogonal(floor) {
+            basis = self.decomposition.left_basis(matrix)?;
+            self.rotate(basis.as_ref(), matrix);
+        }
+        let cut = self.cut(floor);
+        for ((column, source), &sigma) in self.scaled.col_iter_mut().zip(basis.col_iter()).zip(&self.singular) {
+            let factor = if sigma > cut { map(sigma) / sigma } else { 0.0 };
+            for (entry, value) in column.iter_mut().zip(source.iter()) {
+                *entry = factor * value;
+            }
+        }
+        multiply(out, Accum::Replace, self.scaled.as_ref(), self.rotated.as_ref(), 1.0);
+        self.basis = Some(basis);
+        Ok(())
+    }
+
+    fn rotate(&mut self, basis: MatRef<'_, f64>, matrix: MatRef<'_, f64>) {
+        multiply(self.rotated.as_mut(), Accum::Replace, basis.transpose(), matrix, 1.0);
+        let (rows, lower) = (self.rotated.as_ref(), BlockStructure::TriangularLower);
+        let full = BlockStructure::Rectangular;
+        triangular::matmul(self.gram.as_mut(), lower, Accum::Replace, rows, full, rows.transpose(), full, 1.0, Par::Seq);
+        for (index, sigma) in self.singular.iter_mut().enumerate() {
+            *sigma = self.gram[(index, index)].sqrt();
+        }
+    }
+
+    fn largest(&self) -> f64 {
+        self.singular.iter().copied().fold(0.0, f64::max)
+    }
+
+    fn cut(&self, floor: f64) -> f64 {
+        floor.max(self.rotated.ncols() as f64 * f64::EPSILON * self.largest())
+    }
+
+    /// Whether changing the rows by 8 √n ε σ_max, as rounding does, makes them orthogonal: ⟨row_i, row_j⟩ is at most that times the
+    /// larger of their norms. Rows that the cut drops do not count.
+    fn rows_are_orthogonal(&self, floor: f64) -> bool {
+        let cut = self.cut(floor);
+        let tolerance = 8.0 * (self.rotated.ncols() as f64).sqrt() * f64::EPSILON * self.largest();
+        (0..self.singular.len()).filter(|&j| self.singular[j] > cut).all(|j| {
+            let (column, sigma) = (self.gram.col(j), self.singular[j]);
+            (j + 1..self.singular.len())
+                .filter(|&i| self.singular[i] > cut)
+                .all(|i| column[i].abs() <= tolerance * sigma.max(self.singular[i]))
+        })
+    }
+}
+
+/// Singular value decompositions of m×n matrices, m ≤ n, in one buffer.
+struct Decomposition {
+    left: Mat<f64>,
+    singular: Diag<f64>,
+    buffer: MemBuffer,
+}
+
+impl Decomposition {
+    fn new(m: usize, n: usize) -> Self {
+        let scratch = svd_scratch::<f64>(m, n, ComputeSvdVectors::Thin, ComputeSvdVectors::No, Par::Seq, Spec::default());
+        Self { left: Mat::zeros(m, m), singular: Diag::zeros(m), buffer: MemBuffer::new(scratch) }
+    }
+
+    /// U, m×m.
+    fn left_basis(&mut self, matrix: MatRef<'_, f64>) -> Result<Mat<f64>> {
         let (rows, cols) = matrix.shape();
         svd(
             matrix,
             self.singular.as_mut(),
             Some(self.left.as_mut()),
-            Some(self.right.as_mut()),
+            None,
             Par::Seq,
             MemStack::new(&mut self.buffer),
             Spec::default(),
         )
         .map_err(|_| Error::Svd { rows, cols })?;
-        let values = self.singular.column_vector();
-        let largest = values.iter().copied().fold(0.0, f64::max);
-        let cut = floor.max(rows.max(cols) as f64 * f64::EPSILON * largest);
-        for (column, &sigma) in self.left.col_iter_mut().zip(values.iter()) {
-            let factor = if sigma > cut { map(sigma) } else { 0.0 };
-            for entry in column.iter_mut() {
-                *entry *= factor;
-            }
-        }
-        multiply(out, Accum::Replace, self.left.as_ref(), self.right.transpose(), 1.0);
-        Ok(())
+        Ok(self.left.clone())
     }
 }
 
@@ -97,6 +167,7 @@ pub fn polar_factor(matrix: MatRef<'_, f64>) -> Result<Mat<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::random::{Purpose, orthonormal, stream};
 
     #[test]
     fn the_polar_factor_drops_what_has_no_direction() {
@@ -110,6 +181,39 @@ mod tests {
         }
         let zero = Mat::<f64>::zeros(2, 2);
         assert_eq!(polar_factor(zero.as_ref()).expect("converges"), zero);
+    }
+
+    #[test]
+    fn a_kept_basis_gives_what_a_decomposition_gives() {
+        let mut rng = stream(3, Purpose::OutputBasis, 0);
+        for (rows, cols) in [(4, 9), (9, 4), (5, 5)] {
+            let m = rows.min(cols);
+            let (u, v) = (orthonormal(rows, m, &mut rng), orthonormal(cols, m, &mut rng));
+            let other = orthonormal(cols, m, &mut rng);
+            let mut map = SpectralMap::new(rows, cols);
+            // Shared bases, also with values that change order and sign, or vanish; then other bases.
+            let values =
+                |step: usize| Mat::from_fn(m, m, |i, j| if i == j { (i as f64 + 0.5 - step as f64).powi(3) } else { 0.0 });
+            for step in 0..6 {
+                let right = if step < 4 { &v } else { &other };
+                let matrix = &u * values(step) * right.transpose();
+                let (mut kept, mut fresh) = (Mat::zeros(rows, cols), Mat::zeros(rows, cols));
+                map.apply(matrix.as_ref(), 0.0, f64::sqrt, kept.as_mut()).expect("converges");
+                SpectralMap::new(rows, cols).apply(matrix.as_ref(), 0.0, f64::sqrt, fresh.as_mut()).expect("converges");
+                let exact = &u
+                    * Mat::from_fn(m, m, |i, j| values(step)[(i, j)].abs().sqrt().copysign(values(step)[(i, j)]))
+                    * right.transpose();
+                assert!(frobenius((&kept - &exact).as_ref()) < 1e-12, "{rows}×{cols}, step {step}");
+                assert!(frobenius((&fresh - &exact).as_ref()) < 1e-12, "{rows}×{cols}, step {step}");
+            }
+        }
+    }
+
+    #[test]
+    fn norms_of_what_is_not_finite() {
+        for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
+            assert!(!frobenius(Mat::from_fn(3, 5, |i, j| if (i, j) == (1, 3) { value } else { 1.0 }).as_ref()).is_finite());
+        }
     }
 
     #[test]

@@ -32,6 +32,13 @@ pub struct MixtureConfig {
     pub seed: u64,
 }
 
+impl MixtureConfig {
+    /// A mixture in as many dimensions as classes, with seed 0.
+    pub fn new(priors: Vec<f64>, mean_norm: f64, noise_std: f64) -> Self {
+        Self { priors, mean_norm, noise_std, dim: None, seed: 0 }
+    }
+}
+
 /// The data model DM of arXiv 2510.22980: k classes with priors p_c and orthogonal means μ_c ∈ R^d of length μ,
 /// x | y = c ~ N(μ_c, σ² I_d), one-hot labels.
 ///

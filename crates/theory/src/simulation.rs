@@ -33,6 +33,8 @@ pub struct Simulation<'a> {
     layers: Vec<Layer>,
     /// W, the product of the layers.
     weights: Mat<f64>,
+    /// ‖W‖_F.
+    norm: f64,
     residual: Mat<f64>,
 }
 
@@ -95,7 +97,8 @@ impl<'a> Simulation<'a> {
             layers.push(Layer::new(weights));
             inner = outer;
         }
-        let mut simulation = Self { moments, rule, eta, step: 0, layers, weights: Mat::zeros(k, d), residual: Mat::zeros(k, d) };
+        let mut simulation =
+            Self { moments, rule, eta, step: 0, layers, weights: Mat::zeros(k, d), norm: 0.0, residual: Mat::zeros(k, d) };
         simulation.multiply_layers();
         Ok(simulation)
     }
@@ -123,20 +126,19 @@ impl<'a> Simulation<'a> {
 
     /// Takes one step. Fails if the iterate overflows or the decomposition does not converge.
     pub fn advance(&mut self) -> Result<()> {
-        self.residual.copy_from(self.moments.sigma_yx());
-        for column in self.residual.col_iter_mut() {
-            for value in column.iter_mut() {
-                *value = -*value;
-            }
-        }
-        multiply(self.residual.as_mut(), Accum::Add, self.weights.as_ref(), self.moments.sigma_xx(), 1.0);
-        let floor = self.moments.components().residual_floor(frobenius(self.weights.as_ref()));
-        if !self.residual.is_all_finite() || !floor.is_finite() {
+        self.moments.gradient(&self.weights, &mut self.residual);
+        let floor = self.moments.components().residual_floor(self.norm);
+        // The residual is at most about floor/ε in magnitude: if that is finite, so is every entry.
+        if !(floor / f64::EPSILON).is_finite() {
             return Err(self.diverged(self.step));
         }
         self.layer_gradients();
         let depth = self.layers.len();
-        let norms: Vec<f64> = self.layers.iter().map(|layer| frobenius(layer.weights.as_ref())).collect();
+        // The norms of the other layers; a single layer has none.
+        let norms: Vec<f64> = match depth {
+            1 => vec![1.0],
+            _ => self.layers.iter().map(|layer| frobenius(layer.weights.as_ref())).collect(),
+        };
         for (index, layer) in self.layers.iter_mut().enumerate() {
             let others: f64 = (0..depth).filter(|&other| other != index).map(|other| norms[other]).product();
             self.rule.matrix_direction(
@@ -149,15 +151,15 @@ impl<'a> Simulation<'a> {
         }
         for layer in &mut self.layers {
             for j in 0..layer.weights.ncols() {
-                for i in 0..layer.weights.nrows() {
-                    let increment = -self.eta * layer.direction[(i, j)];
-                    add_compensated(&mut layer.weights[(i, j)], &mut layer.carry[(i, j)], increment);
+                let (weights, carry) = (layer.weights.col_as_slice_mut(j), layer.carry.col_as_slice_mut(j));
+                for ((weight, carry), direction) in weights.iter_mut().zip(carry).zip(layer.direction.col_as_slice(j)) {
+                    add_compensated(weight, carry, -self.eta * direction);
                 }
             }
         }
         self.step += 1;
         self.multiply_layers();
-        if self.weights.is_all_finite() { Ok(()) } else { Err(self.diverged(self.step)) }
+        if self.norm.is_finite() { Ok(()) } else { Err(self.diverged(self.step)) }
     }
 
     fn diverged(&self, step: usize) -> Error {
@@ -166,12 +168,18 @@ impl<'a> Simulation<'a> {
     }
 
     fn multiply_layers(&mut self) {
+        if let [layer] = &self.layers[..] {
+            self.weights.copy_from(&layer.weights);
+            self.norm = frobenius(self.weights.as_ref());
+            return;
+        }
         let mut product = self.layers[0].weights.clone();
         for layer in &self.layers[1..] {
             let mut next = Mat::zeros(layer.weights.nrows(), product.ncols());
             multiply(next.as_mut(), Accum::Replace, layer.weights.as_ref(), product.as_ref(), 1.0);
             product = next;
         }
+        self.norm = frobenius(product.as_ref());
         self.weights = product;
     }
 
@@ -179,7 +187,7 @@ impl<'a> Simulation<'a> {
     fn layer_gradients(&mut self) {
         let depth = self.layers.len();
         if depth == 1 {
-            self.layers[0].gradient.copy_from(&self.residual);
+            std::mem::swap(&mut self.layers[0].gradient, &mut self.residual);
             return;
         }
         // after ← (W_L ⋯ W_{i+1})ᵀ R for i = L, L−1, …, 1.

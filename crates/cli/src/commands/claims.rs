@@ -37,7 +37,7 @@ pub fn run(arguments: &Claims) -> anyhow::Result<Verdict> {
             }
         }
         (None, Format::Json) => output::data(&format!("{}\n", serde_json::to_string_pretty(&states)?))?,
-        (None, Format::Table) => output::data(&table.markdown())?,
+        (None, Format::Table) => output::table(&table)?,
     }
     Ok(Verdict::Passed)
 }

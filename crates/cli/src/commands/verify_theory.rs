@@ -11,7 +11,7 @@ pub fn run(arguments: &VerifyTheory) -> anyhow::Result<Verdict> {
         Format::Json => output::data(&format!("{}\n", serde_json::to_string_pretty(&checks)?))?,
         Format::Table => {
             if let Drawing::Table(table) = render("t1", &[check_run(&checks)?])? {
-                output::data(&table.markdown())?;
+                output::table(&table)?;
             }
         }
     }

@@ -2,7 +2,9 @@
 #![allow(dead_code, reason = "every test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "helpers of tests: a panic says all that is needed")]
 
-use isorate_results::{Header, Outcome, Provenance, Record, Run};
+use std::path::Path;
+
+use isorate_results::{Header, Outcome, Provenance, Record, Run, Store};
 use serde_json::{Value, json};
 
 pub fn run(experiment: &str, seed: u64, spec: Value, records: Vec<Record>) -> Run {
@@ -32,6 +34,26 @@ fn shape(optimizer: &str) -> (f64, f64, f64) {
         "sgd" => (0.22, 8.0, 0.9),
         _ => (0.30, 4.0, 0.4),
     }
+}
+
+/// The runs of every experiment of the catalogue that has no made-up ones here: those that are frozen in the repository.
+pub fn frozen() -> Vec<Run> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../figures/results");
+    let store = Store::open(&folder).unwrap();
+    let mut experiments: Vec<&str> = isorate_figures::catalogue().map(|entry| entry.experiment).collect();
+    experiments.sort_unstable();
+    experiments.dedup();
+    experiments.retain(|experiment| !["f1", "f2", "f5", "t1"].contains(experiment));
+    let mut runs = Vec::new();
+    for experiment in experiments {
+        let mut files: Vec<_> = fs_err::read_dir(folder.join(experiment)).unwrap().map(|file| file.unwrap().path()).collect();
+        files.sort();
+        for file in files {
+            let id = serde_json::from_value(json!(file.file_stem().unwrap().to_string_lossy())).unwrap();
+            runs.push(store.read(experiment, &id).unwrap());
+        }
+    }
+    runs
 }
 
 pub fn training_run(optimizer: &str, seed: u64) -> Run {
