@@ -49,7 +49,7 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
     }
     let caption = format!(
         "The lead of SpecGD in the loss of the rarest classes, predicted / measured on the training rows with a linear model; `after`: still ahead \
-         at the last time, 1.2 times the last predicted saturation. Errors are relative to the largest measured lead. {} scale.",
+         at the last time, three times the last predicted saturation. Errors are relative to the largest measured lead. {} scale.",
         selection.scale()
     );
     Ok(Table { caption, columns, rows, headings: Vec::new() })

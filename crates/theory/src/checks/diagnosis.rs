@@ -22,6 +22,10 @@ pub(super) const GROUP: Group = Group {
     statements: &[
         ("diagnosis-mixture", "The losses predicted from the moments by class of a mixture are those of its closed form"),
         (
+            "diagnosis-residual",
+            "Where theory says that component j is done, the gradient's row u_j still has the length ε_j s_yx,j",
+        ),
+        (
             "diagnosis-whole",
             "With an eigenvector residual ε ≤ 0.1 the predicted minority gap is right to 10% of its peak at all times",
         ),

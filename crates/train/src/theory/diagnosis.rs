@@ -24,7 +24,7 @@ struct DataSet {
     #[serde(serialize_with = "with_checksum")]
     name: String,
     /// The ratio of a STEP imbalance.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     step: Option<f64>,
 }
 
