@@ -1,14 +1,12 @@
 //! D1: data sets diagnosed, predicted against measured leads of `SpecGD`.
 
-use isorate_results::Run;
-use plotters::style::RGBColor;
-
 use crate::Error;
 use crate::axis::Axis;
 use crate::canvas::Fill;
 use crate::figure::{Figure, Key, Label, Pair, Panel, Sample, Series};
 use crate::select::{Of, Selection, over_time};
 use crate::style::{self, Mark};
+use isorate_results::Run;
 
 const RULES: [&str; 2] = ["gd", "ngd"];
 
@@ -35,6 +33,11 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         keys.push(Key { sample: Sample::Mark(Mark::Circle, Fill::Full, style::INK), text: "measured, held-out rows".into() });
     }
     keys.push(Key { sample: Sample::Dashed(style::AXIS), text: "first saturation t*".into() });
+    for key in ["gd", "specgd"] {
+        let rule = style::rule(key);
+        let text = format!("half learned, {}", rule.name);
+        keys.push(Key { sample: Sample::Mark(rule.mark, Fill::Outline, rule.colour), text });
+    }
     let mut caption = String::new();
     for name in &names {
         let set = Set { selection: &selection, run, name };
@@ -108,7 +111,7 @@ impl Set<'_> {
             };
             let predicted = shown(self.selection.over_time(self.run, of("closed-form"))?);
             let measured = shown(self.selection.over_time(self.run, of("train"))?);
-            let held = shown(over_time(self.run, of("held-out")));
+            let held = apart(&shown(over_time(self.run, of("held-out"))));
             from = predicted.iter().chain(&measured).map(|point| point.0).fold(from, f64::min);
             *held_out |= !held.is_empty();
             last = predicted.iter().chain(&measured).map(|point| point.0).fold(last, f64::max);
@@ -117,7 +120,7 @@ impl Set<'_> {
             }
             lines.push(Series::Line { points: predicted, colour, width: style::LINE_WIDTH });
             marks.push(Series::Marks { points: held, colour, mark, radius: 2.2, fill: Fill::Full });
-            marks.push(Series::Marks { points: measured, colour, mark, radius: style::MARK_RADIUS, fill: Fill::Outline });
+            marks.push(Series::Marks { points: apart(&measured), colour, mark, radius: style::MARK_RADIUS, fill: Fill::Outline });
         }
         let heights = || lines.iter().chain(&marks).flat_map(Series::heights);
         let (low, high) = (heights().fold(0.0, f64::min), heights().fold(0.0, f64::max));
@@ -138,8 +141,8 @@ impl Set<'_> {
             let group = format!("{}/{index}", self.name);
             self.run.series("train", metric, &group).find(|record| record.optimizer == "class").map(|record| record.value)
         };
-        let count = (0..).take_while(|&index| value("prior", index).is_some()).count();
-        let priors: Vec<f64> = (0..count).filter_map(|index| value("prior", index)).collect();
+        let priors: Vec<f64> = (0..self.run.records.len()).map_while(|index| value("prior", index)).collect();
+        let count = priors.len();
         let mut series = Vec::new();
         let mut heights: Vec<f64> = Vec::new();
         for (metric, key) in [("half_time_gd", "gd"), ("half_time_specgd", "specgd")] {
@@ -168,25 +171,24 @@ impl Set<'_> {
             |values: &[f64]| (values.iter().copied().fold(f64::INFINITY, f64::min), values.iter().copied().fold(0.0, f64::max));
         let ((left, right), (low, high)) = (bounds(&priors), bounds(&heights));
         let x = Axis::log("share of the class", left, right);
-        let label = |key: &str| -> Option<(String, RGBColor)> {
-            let rule = style::rule(key);
-            Some((rule.name, rule.colour))
-        };
-        let mut labels = Vec::new();
-        for (metric, key) in [("half_time_gd", "gd"), ("half_time_specgd", "specgd")] {
-            let most = (0..count).max_by(|&a, &b| priors[a].total_cmp(&priors[b]));
-            let end = most.and_then(|index| value(metric, index)).filter(|time| time.is_finite() && *time > 0.0);
-            if let (Some(height), Some((text, colour))) = (end, label(key)) {
-                labels.push(Label { text, end: (right, height), colour });
-            }
-        }
         Ok(Panel {
             title: "half learned, predicted".to_owned(),
             x,
             y: Axis::log("time t", low, high),
             shares_y: false,
             series,
-            labels,
+            labels: Vec::new(),
         })
     }
+}
+
+/// The points, less those that are nearer than a tenth of their time to the one before.
+fn apart(points: &[Pair]) -> Vec<Pair> {
+    let mut kept: Vec<Pair> = Vec::new();
+    for &point in points {
+        if kept.last().is_none_or(|before| point.0 >= 1.1 * before.0) {
+            kept.push(point);
+        }
+    }
+    kept
 }

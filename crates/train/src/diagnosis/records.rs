@@ -112,7 +112,7 @@ impl DiagnosisReport {
     pub fn description(&self) -> String {
         let step = self.step_ratio.map(|ratio| format!(" made {ratio}:1")).unwrap_or_default();
         format!(
-            "{}{step}: {} rows, {} features ({}), {} classes, {:.0}:1",
+            "{}{step}: {} rows, {} features ({}), {} classes, the largest {:.0} times the smallest",
             self.data,
             self.rows,
             self.features,

@@ -165,11 +165,19 @@ fn measures(report: &DiagnosisReport) -> String {
                 "  the theorems' lower bounds hold for a mixture with these shares, lengths and noise, up to step {}",
                 steps(report, ideal.horizon)
             ),
-            violated => writeln!(
-                text,
-                "  the theorems give no lower bound for a mixture with these shares, lengths and noise: {}",
-                violated.join("; ")
-            ),
+            violated => {
+                // Of `k ≥ 3μ does not hold: k = 10, …` and `p_m ≤ 1/(5·SNR + 6k) = 0.01 does not hold: …`, the condition.
+                let condition = |text: &String| {
+                    let text = text.split(" does not hold").next().unwrap_or_default();
+                    text.split(" = ").next().unwrap_or_default().to_owned()
+                };
+                let conditions: Vec<String> = violated.iter().map(condition).collect();
+                writeln!(
+                    text,
+                    "  the theorems give no lower bound for a mixture with these shares, lengths and noise: it violates {}",
+                    conditions.join(", ")
+                )
+            }
         };
     }
     text
@@ -307,10 +315,7 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits() {
-        assert_eq!(
-            [0.0, 0.0123456, 12.3456, 123_456.0, 1e-7, 2.0].map(number),
-            ["0", "0.0123", "12.3", "123456", "1.00e-7", "2"]
-        );
+        assert_eq!([0.0, 0.012_34, 12.34, 123_456.0, 1e-7, 2.0].map(number), ["0", "0.0123", "12.3", "123456", "1.00e-7", "2"]);
     }
 
     #[test]
