@@ -28,7 +28,17 @@ fn mixtures() {
         "priors = [0.5, 0.5]\nmean_norm = 1.0\nnoise_std = 0.0",
         "priors = [0.5, 0.3, 0.2]\nmean_norm = 1.0\nnoise_std = 1.0\ndim = 2",
         "priors = [1.0]\nmean_norm = 1.0\nnoise_std = 1.0",
+        "priors = [0.5, 0.5]\nmean_norm = 1.0",
         "priors = 0.5\nmean_norm = 1.0\nnoise_std = 1.0",
+        "priors = [0.7, 0.3]\nmeans = [[1.0, 0.0], [0.6, 0.8]]\nnoise_std = 1.0",
+        "priors = [0.7, 0.2, 0.1]\nmeans = [[1.0, 0.0], [0.0, 1.0]]\nnoise_std = 1.0",
+        "priors = [0.7, 0.3]\nmeans = [[1.0, 0.0], [1.0]]\nnoise_std = 1.0",
+        "s_yx = [0.5, 0.2]\ns_xx = [1.0]",
+        "s_yx = [0.5, 0.2]\ns_xx = [1.0, nan]",
+        "sigma_yx = [[0.5, 0.0], [0.0, 0.2]]\nsigma_xx = [[2.0, 0.1], [0.1, 1.0]]",
+        "sigma_yx = [[0.5, 0.0], [0.0]]\nsigma_xx = [[2.0, 0.0], [0.0, 1.0]]",
+        "sigma_yx = [[0.5, inf]]\nsigma_xx = [[2.0, 0.0], [0.0, 1.0]]",
+        "sigma_yx = [[0.5]]\npriors = [1.0]",
         "not toml",
     ];
     let messages: Vec<String> = cases.iter().map(|text| format!("{text}\n→ {}", mixture(&workplace, text))).collect();
@@ -47,6 +57,8 @@ fn trajectories() {
     let messages = [
         call(&["--rule", "gd", "--times", "0,-1"]),
         call(&["--rule", "gd", "--times", "0,nan"]),
+        call(&["--rule", "gd", "--times", "0,2,1"]),
+        call(&["--rule", "gd", "--times", "3", "--source", "simulation", "--eta", "1.5"]),
         call(&["--rule", "gd", "--times", "0.15", "--source", "simulation", "--eta", "0.1"]),
         call(&["--rule", "gd", "--times", "1", "--source", "simulation", "--eta=-0.1"]),
         call(&["--rule", "power", "--times", "1"]),

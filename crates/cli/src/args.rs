@@ -136,19 +136,26 @@ pub enum Source {
     Simulation,
 }
 
-/// Print the spectral components α_c at given times, for a Gaussian mixture
+/// Print the spectral components α_c at given times, for a Gaussian mixture or given moments
 ///
-/// The mixture is a TOML file with `priors`, `mean_norm`, `noise_std`, and optionally `dim` and `seed`.
+/// The model is a TOML file of one of four kinds. A mixture with random orthogonal means has `priors`, `mean_norm`,
+/// `noise_std`, and optionally `dim` and `seed`; one with given means has `priors`, `means` (a row for each class) and
+/// `noise_std`. Moments in random shared bases have `s_yx` and `s_xx` (a value for each component), and optionally `dim`
+/// and `seed`; dense ones `sigma_yx` (E[y xᵀ], row by row) and `sigma_xx` (E[x xᵀ]).
+///
+/// Component c is class c of a mixture, and the c-th value or singular value of moments, the largest first. The closed
+/// form needs orthogonal means, or moments that satisfy Condition 1 up to a relative residual of 1e-6; the simulation
+/// takes any.
 #[derive(Args)]
 #[command(after_help = "Example:\n  isorate trajectory --model mixture.toml --rule specgd --times 0,0.1,0.2")]
 pub struct Trajectory {
-    /// The mixture, in TOML
+    /// The mixture or the moments, in TOML
     #[arg(long, value_name = "FILE")]
     pub model: PathBuf,
     /// The update rule
     #[arg(long, value_enum)]
     pub rule: RuleName,
-    /// Times, separated by commas; in a simulation, multiples of eta
+    /// Increasing times, separated by commas; in a simulation, multiples of eta
     #[arg(long, value_name = "T0,T1,…", value_delimiter = ',', required = true)]
     pub times: Vec<f64>,
     /// Layers of the aligned deep linear model
@@ -160,7 +167,7 @@ pub struct Trajectory {
     /// Closed form or simulation
     #[arg(long, value_enum, default_value = "closed-form")]
     pub source: Source,
-    /// Step size of a simulation
+    /// Step size of a simulation; for gd on a linear model less than 2/max s_xx
     #[arg(long, value_name = "E", default_value_t = 0.001)]
     pub eta: f64,
     /// Exponent p in [0, 1] of the spectral power

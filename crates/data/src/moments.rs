@@ -188,6 +188,19 @@ impl Moments {
         &self.right
     }
 
+    /// `Σ_xx`, `d × d`.
+    pub fn sigma_xx(&self) -> MatRef<'_, f64> {
+        self.sigma_xx.as_ref()
+    }
+
+    /// `Σ_yx`, `k × d`, up to what the truncation to `r` components left out.
+    pub fn sigma_yx(&self) -> Mat<f64> {
+        let (k, d) = (self.priors.len(), self.dim());
+        Mat::from_fn(k, d, |i, j| {
+            self.s_yx.iter().enumerate().map(|(c, s)| s * self.left[c * k + i] * self.right[c * d + j]).sum()
+        })
+    }
+
     /// `‖offdiag A‖_F / ‖diag A‖_F`, `A = Vᵀ Σ_xx V`: Condition 1 among the components (see [`Moments`]).
     pub fn block_residual(&self) -> f64 {
         self.block_residual

@@ -4,7 +4,7 @@ use isorate_results::{Run, write_atomic};
 
 use crate::export::{Images, images};
 use crate::figure::Figure;
-use crate::{Error, Table, d1, f1, f2, f5, t1, t2, t6};
+use crate::{Error, Table, a2, b1, b2, b5, b6, d1, f1, f2, f5, f6, t1, t2, t5, t6};
 
 /// A figure or table that can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +32,22 @@ const CATALOGUE: &[(Entry, Make)] = &[
     (Entry { id: "f2", title: "Growth of the components under GD, NGD and SpecGD", experiment: "f2" }, Make::Figure(f2::figure)),
     (Entry { id: "f5", title: "Loss gaps to SpecGD and the bounds of the theorems", experiment: "f5" }, Make::Figure(f5::figure)),
     (
+        Entry { id: "a2", title: "Movement of the trajectories against the residual of Condition 1", experiment: "a2" },
+        Make::Figure(a2::figure),
+    ),
+    (
+        Entry { id: "f6", title: "Depth: growth, saturation times and the error of the idealization", experiment: "f6" },
+        Make::Figure(f6::figure),
+    ),
+    (
+        Entry { id: "b5", title: "Sharp constants of the theorems, by number of classes", experiment: "b5" },
+        Make::Figure(b5::figure),
+    ),
+    (
+        Entry { id: "b6", title: "Where the theorems' bounds hold without their condition on the priors", experiment: "b6" },
+        Make::Figure(b6::figure),
+    ),
+    (
         Entry { id: "d1", title: "Data sets diagnosed: predicted and measured leads of SpecGD", experiment: "d1" },
         Make::Figure(d1::figure),
     ),
@@ -40,6 +56,15 @@ const CATALOGUE: &[(Entry, Make)] = &[
         Entry { id: "t2", title: "Accuracy by group early, halfway and at the end of training", experiment: "f1" },
         Make::Table(t2::table),
     ),
+    (
+        Entry { id: "b1", title: "Spectral power between GD and SpecGD: order of the classes", experiment: "b1" },
+        Make::Figure(b1::figure),
+    ),
+    (
+        Entry { id: "b2", title: "Muon's overshoot beyond the limits over its momentum", experiment: "b2" },
+        Make::Figure(b2::figure),
+    ),
+    (Entry { id: "t5", title: "The sharp constants of the theorems", experiment: "b5" }, Make::Table(t5::table)),
     (Entry { id: "t6", title: "Data sets diagnosed: prediction against measurement", experiment: "d1" }, Make::Table(t6::table)),
 ];
 

@@ -48,7 +48,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         .map(|priors| priors.iter().filter_map(serde_json::Value::as_f64).collect())
         .unwrap_or_default();
     let mut caption = format!(
-        "Lines: closed form on (0, t*], where t* is the time at which the minority component saturates under SpecGD. Dashed: the \
+        "Lines: closed form on (0, t*] (NGD: GD's path, re-timed), where t* is the time at which the minority component saturates under SpecGD. Dashed: the \
          lower bounds of Theorem 1 (GD) and Theorem 2 (NGD){}. {}; {} scale.",
         if parts.bounds.is_empty() { String::new() } else { format!(", here {}", parts.bounds.join(", ")) },
         mixture(run, &priors),

@@ -12,7 +12,12 @@
     reason = "captions and table cells are short and made once: `write!` would need an unused result"
 )]
 
+mod a2;
 mod axis;
+mod b1;
+mod b2;
+mod b5;
+mod b6;
 mod canvas;
 mod catalogue;
 pub mod claims;
@@ -23,6 +28,7 @@ mod export;
 mod f1;
 mod f2;
 mod f5;
+mod f6;
 mod figure;
 mod labels;
 mod layout;
@@ -32,6 +38,7 @@ mod select;
 pub mod style;
 mod t1;
 mod t2;
+mod t5;
 mod t6;
 mod table;
 mod training;

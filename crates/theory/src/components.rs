@@ -45,6 +45,11 @@ impl Components {
         Ok(Self { cross: s_yx, second: s_xx, dim })
     }
 
+    /// The same of lists that are known to be valid.
+    pub(crate) fn of_valid(s_yx: Vec<f64>, s_xx: Vec<f64>, dim: usize) -> Self {
+        Self { cross: s_yx, second: s_xx, dim }
+    }
+
     /// The number k of components.
     pub fn len(&self) -> usize {
         self.cross.len()
@@ -83,6 +88,11 @@ impl Components {
     /// ‖Σ_yx‖₂.
     pub(crate) fn largest_cross(&self) -> f64 {
         self.cross.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// The smallest s_yx,c.
+    pub(crate) fn smallest_cross(&self) -> f64 {
+        self.cross.iter().copied().fold(f64::INFINITY, f64::min)
     }
 
     /// The largest s_xx,c, which is ‖Σ_xx‖₂ for the mixture.

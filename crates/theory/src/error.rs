@@ -30,6 +30,45 @@ pub enum Error {
         /// Why there is none.
         reason: &'static str,
     },
+    /// A model file is no TOML, or has an unknown key or a value of a wrong type; the text is the parser's, with line and column.
+    #[error("{0}")]
+    Toml(String),
+    /// A closed form was asked for, and the class means are not orthogonal.
+    #[error(
+        "means[{first}], means[{second}]: cosine {cosine:?}: a closed form needs orthogonal class means (|cosine| <= {bound:e})\nhint: use the simulation (source = simulation, with a step size eta)"
+    )]
+    NotOrthogonal {
+        /// The first class of the pair that is the farthest from orthogonal.
+        first: usize,
+        /// The second class.
+        second: usize,
+        /// The cosine of the angle between their means.
+        cosine: f64,
+        /// The largest magnitude that counts as orthogonal.
+        bound: f64,
+    },
+    /// A closed form was asked for, and the moments do not satisfy Condition 1.
+    #[error(
+        "sigma_yx, sigma_xx: relative residual of Condition 1 = {residual:e}: a closed form needs at most {bound:e}\nhint: use the simulation (source = simulation, with a step size eta)"
+    )]
+    Condition1 {
+        /// The relative residual ‖B‖_F/‖S_xx‖_F.
+        residual: f64,
+        /// The largest residual for which the closed form is given.
+        bound: f64,
+    },
+    /// Discrete gradient descent on the linear model diverges for every start but the optimum.
+    #[error(
+        "eta = {eta:?}: gradient descent diverges: it needs eta < 2/max s_xx = {limit:?}, where max s_xx = {largest:?} is the largest eigenvalue of Σ_xx\nhint: lower eta"
+    )]
+    Unstable {
+        /// The step size.
+        eta: f64,
+        /// 2/max s_xx.
+        limit: f64,
+        /// The largest eigenvalue of Σ_xx.
+        largest: f64,
+    },
     /// A simulated time is not a whole number of steps.
     #[error(
         "times = {time:?}: a simulated time must be a multiple of eta = {eta:?} (to 1e-9 of itself)\nhint: the nearest multiples are {below:?} and {above:?}"

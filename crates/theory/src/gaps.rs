@@ -22,7 +22,7 @@ pub struct GapRow {
     pub t: f64,
     /// Losses of the gradient flow.
     pub gf: Losses,
-    /// Losses of the normalized gradient flow; absent for the bilinear model, where it has no closed form.
+    /// Losses of the normalized gradient flow, absent where it could not be computed.
     pub ngf: Option<Losses>,
     /// Losses of the spectral flow.
     pub spec: Losses,
@@ -94,18 +94,26 @@ pub fn gap_curves(mixture: &Mixture, times: &[f64]) -> Result<Vec<GapRow>> {
         .collect())
 }
 
-/// The loss gap of GD against `SpecGD` for the bilinear model W = W_2 W_1 (the unconstrained-features model), both from the same
-/// balanced, aligned initialization e^{−δ}: GD by the closed form for L = 2, `SpecGD` by (e^{−δ} + t)² until a_c*.
+/// The loss gaps of GD and NGD against `SpecGD` for the bilinear model W = W_2 W_1 (the unconstrained-features model), all from the same
+/// balanced, aligned initialization e^{−δ}: GD by the closed form for L = 2, NGD, normalized layer by layer, by the re-timed path of GD
+/// ([`crate::derivations::depth`]), `SpecGD` by (e^{−δ} + t)² until a_c*.
 pub fn bilinear_gap_curves(mixture: &Mixture, delta: f64, times: &[f64]) -> Result<Vec<GapRow>> {
     check_times(times)?;
     let components = mixture.components();
     let network = Network::new(2, Some(delta))?;
     let gf = Rule::Gd.closed_form(&components, &network, times)?;
+    let ngf = Rule::Ngd.closed_form(&components, &network, times)?;
     let spec = Rule::SpecGd.closed_form(&components, &network, times)?;
     Ok(times
         .iter()
-        .zip(gf.iter().zip(&spec))
-        .map(|(&t, (gf, spec))| GapRow { t, gf: losses(mixture, gf), ngf: None, spec: losses(mixture, spec), bounds: None })
+        .zip(gf.iter().zip(&ngf).zip(&spec))
+        .map(|(&t, ((gf, ngf), spec))| GapRow {
+            t,
+            gf: losses(mixture, gf),
+            ngf: Some(losses(mixture, ngf)),
+            spec: losses(mixture, spec),
+            bounds: None,
+        })
         .collect())
 }
 
@@ -155,7 +163,7 @@ mod tests {
     fn the_bilinear_gap_starts_at_zero_and_closes() {
         let rows = bilinear_gap_curves(&mixture(0.04), 3.0, &[0.0, 0.15, 1e4]).expect("valid");
         assert!(rows[0].gf_minority_gap().abs() < 1e-16);
-        assert!(rows[1].gf_minority_gap() > 0.0);
-        assert!(rows[2].gf_minority_gap().abs() < 1e-12);
+        assert!(rows[1].gf_minority_gap() > 0.0 && rows[1].ngf_minority_gap().expect("re-timed") > 0.0);
+        assert!(rows[2].gf_minority_gap().abs() < 1e-12 && rows[2].ngf_minority_gap().expect("re-timed").abs() < 1e-12);
     }
 }

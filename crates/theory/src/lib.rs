@@ -31,37 +31,66 @@
 
 mod checks;
 mod components;
+mod condition1;
 pub mod derivations;
 mod diagnose;
 mod discrete;
 mod error;
 mod gaps;
+mod gaussian_mixture;
+mod growth;
+mod idealization;
+mod incomplete_beta;
+mod initialization;
 mod linalg;
 mod losses;
 mod mixture;
+mod model;
 mod moments;
+mod momentum;
+mod movement;
 mod network;
 mod ode;
 mod part;
+mod perturbation;
+mod power_order;
 mod quadrature;
 mod random;
 mod ratios;
 mod rules;
+mod sharp;
 mod simulation;
 mod summation;
 mod trajectory;
 
 pub use checks::{Check, VerifyConfig, heading, statement, verify};
 pub use components::Components;
+pub use condition1::{CONDITION_1, Condition1, Matched};
 pub use diagnose::{LabelledMoments, LossRow, Match, Measure, Plan, Prediction, Trust, Window, follow, largest_error, trust};
 pub use discrete::discrete;
 pub use error::{Error, Result};
 pub use gaps::{GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves, gap_curves};
+pub use gaussian_mixture::{GaussianMixture, ORTHOGONAL};
+pub use growth::growth_times;
+pub use idealization::{Deviation, Start, alternation, delta_deviation, euler_error, specgd_deviation};
 pub use linalg::polar_factor;
 pub use losses::{Losses, losses, matrix_losses};
 pub use mixture::{Mixture, MixtureConfig};
+pub use model::Model;
 pub use moments::MatrixMoments;
+pub use momentum::{
+    muon_cycle_offset, muon_least_swing, muon_longest_run, muon_overshoot, muon_step_size, muon_swing, nesterov_overshoot,
+};
+pub use movement::{Movement, movement, perturbed};
 pub use network::Network;
+pub use perturbation::Perturbation;
+pub use power_order::{
+    power_cycle_residual, power_flip_exponent, power_order_range, power_saturation_spread, power_saturation_times,
+};
 pub use rules::Rule;
+pub use sharp::{
+    Gap, Infimum, SharpConstant, SharpSearch, infimum_without_prior_condition, lead_end, proved_bound, search_infimum,
+    sharp_constants, smallest_failing_prior,
+};
 pub use simulation::Simulation;
 pub use trajectory::{Source, TrajectoryConfig, TrajectoryRow, trajectory};

@@ -4,14 +4,16 @@ use crate::components::Components;
 use crate::error::{Error, Result};
 use crate::moments::MatrixMoments;
 use crate::network::Network;
+use crate::part::{Part, part};
 
 /// How far the priors' sum may be from 1.
 const PRIOR_SUM_TOLERANCE: f64 = 1e-9;
 /// Squares and products of the settings must neither overflow nor vanish.
-const SCALE: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
+pub(crate) const SCALE: std::ops::RangeInclusive<f64> = 1e-100..=1e100;
 const SMALLEST_PRIOR: f64 = 1e-100;
 
-/// A Gaussian mixture as written in a file; [`Mixture::new`] checks it.
+/// A Gaussian mixture as written in a file; [`Mixture::new`] checks it. (Model files with
+/// other keys are read by [`crate::Model::from_toml`].)
 ///
 /// The keys are `priors`, `mean_norm`, `noise_std`, and optionally `dim` (default: the number of classes) and `seed`
 /// (default 0); any other key is an error of the parser.
@@ -74,45 +76,9 @@ impl Mixture {
     /// Checks a configuration.
     pub fn new(config: MixtureConfig) -> Result<Self> {
         let MixtureConfig { priors, mean_norm, noise_std, dim, seed } = config;
-        if priors.len() < 2 {
-            return Err(Error::setting(
-                "priors",
-                &priors,
-                "a mixture needs at least two classes",
-                "give one probability for each class, such as [0.7, 0.3]",
-            ));
-        }
-        if let Some((index, prior)) = priors.iter().enumerate().find(|(_, p)| !(p.is_finite() && **p >= SMALLEST_PRIOR)) {
-            return Err(Error::setting(
-                format!("priors[{index}]"),
-                prior,
-                format!("every prior must be positive (at least {SMALLEST_PRIOR:e}) and finite"),
-                "leave out a class that has no examples",
-            ));
-        }
-        let sum: f64 = priors.iter().sum();
-        if (sum - 1.0).abs() > PRIOR_SUM_TOLERANCE {
-            return Err(Error::setting(
-                "priors",
-                &priors,
-                format!("the priors must sum to 1 within {PRIOR_SUM_TOLERANCE:e}, their sum is {sum:?}"),
-                "divide each prior by the sum",
-            ));
-        }
-        for (name, value) in [("mean_norm", mean_norm), ("noise_std", noise_std)] {
-            if !SCALE.contains(&value) {
-                return Err(Error::setting(
-                    name,
-                    value,
-                    format!("must be positive and finite, from {:e} to {:e}", SCALE.start(), SCALE.end()),
-                    if name == "noise_std" {
-                        "noiseless data have no finite signal-to-noise ratio: use a small value such as 1e-3"
-                    } else {
-                        "it is the length of the class means, such as 1.0"
-                    },
-                ));
-            }
-        }
+        check_priors(&priors)?;
+        check_scale("mean_norm", mean_norm)?;
+        check_scale("noise_std", noise_std)?;
         let classes = priors.len();
         let dim = dim.unwrap_or(classes);
         if dim < classes {
@@ -195,12 +161,12 @@ impl Mixture {
     }
 
     /// The spectral components s_yx,c = μ p_c and s_xx,c = μ² p_c + σ² (the lemma after Condition 1), in class order.
-    #[expect(clippy::missing_panics_doc, reason = "the settings' range keeps every product positive and finite")]
     pub fn components(&self) -> Components {
         let (mu, variance) = (self.mean_norm, self.noise_std * self.noise_std);
-        let s_yx = self.priors.iter().map(|p| mu * p).collect();
-        let s_xx = self.priors.iter().map(|p| mu * mu * p + variance).collect();
-        Components::new(s_yx, s_xx, self.dim).expect("a valid mixture has positive, finite components")
+        let s_yx = self.priors.iter().map(|p| part(Part::LemmaCross, mu * p)).collect();
+        let s_xx = self.priors.iter().map(|p| part(Part::LemmaSignal, mu * mu * p) + part(Part::LemmaNoise, variance)).collect();
+        // The settings' range keeps every product positive and finite.
+        Components::of_valid(s_yx, s_xx, self.dim)
     }
 
     /// t* = a_m*, the time at which `SpecGD` saturates the minority component and up to which the theorems speak.
@@ -210,16 +176,26 @@ impl Mixture {
 
     /// The times (a_c*)^{1/L} − w₀ at which the components saturate under `SpecGD` (arXiv 2510.22980, Proposition 2); 0 for a
     /// component that starts at or above its limit.
+    ///
+    /// In units of η steps. They tend to (a_c*)^{1/L} at the rate e^{−δ}, and with L → ∞ to 1: with every layer a component with
+    /// a_c* < 1 saturates later, one with a_c* > 1 earlier. Since a_c* < 1/μ, every component saturates later when μ ≥ 1, the first condition of
+    /// Theorems 1 and 2.
     pub fn saturation_times(&self, network: &Network) -> Vec<f64> {
-        let root = 1.0 / f64::from(network.exponent());
-        self.components().limits().iter().map(|limit| (limit.powf(root) - network.layer_start()).max(0.0)).collect()
+        let root = part(Part::SaturationRoot, 1.0 / f64::from(network.exponent()));
+        let start = part(Part::SaturationStart, network.layer_start());
+        self.components().limits().iter().map(|limit| (limit.powf(root) - start).max(0.0)).collect()
     }
 
-    /// ΔT = ((SNR + 1/p_m)/(SNR + 1/p_M))^{1/L} − 1, the relative spread of the saturation times of the majority and the
-    /// minority class under `SpecGD` with L = `depth` ≥ 1 layers as δ → ∞ (arXiv 2510.22980, after Proposition 2).
-    pub fn saturation_spread(&self, depth: usize) -> f64 {
-        let term = |class: usize| self.snr() + 1.0 / self.priors[class];
-        ((term(self.minority()) / term(self.majority())).ln() / depth.max(1) as f64).exp_m1()
+    /// ΔT = t_M/t_m − 1, the relative spread of the saturation times of the majority and the minority class under `SpecGD`:
+    /// ((SNR + 1/p_m)/(SNR + 1/p_M))^{1/L} − 1 in the limit δ → ∞ (arXiv 2510.22980, after Proposition 2), times w_m/(w_m − w₀) for a finite δ,
+    /// w_m = (a_m*)^{1/L}. So it tends to its limit from above, with the error ΔT w₀/(w_m − w₀) ≈ e^{−δ} ΔT/w_m. Infinite if the minority
+    /// component starts at or above its limit.
+    pub fn saturation_spread(&self, network: &Network) -> f64 {
+        let term = |class: usize| part(Part::SpreadSnr, self.snr()) + part(Part::SpreadPrior, 1.0 / self.priors[class]);
+        let root = part(Part::SpreadRoot, 1.0 / f64::from(network.exponent()));
+        let limit = (root * (term(self.minority()) / term(self.majority())).ln()).exp_m1();
+        let (layer, start) = (self.horizon().powf(1.0 / f64::from(network.exponent())), network.layer_start());
+        if start < layer { limit + part(Part::SpreadStart, limit * start / (layer - start)) } else { f64::INFINITY }
     }
 
     /// Σ_yx and Σ_xx as matrices, with the directions of the means drawn from the seed. Fails for a `dim` too large to hold
@@ -247,6 +223,53 @@ impl Mixture {
         }
         violated
     }
+}
+
+/// At least two classes, every prior positive, their sum 1.
+pub(crate) fn check_priors(priors: &[f64]) -> Result<()> {
+    if priors.len() < 2 {
+        return Err(Error::setting(
+            "priors",
+            priors,
+            "a mixture needs at least two classes",
+            "give one probability for each class, such as [0.7, 0.3]",
+        ));
+    }
+    if let Some((index, prior)) = priors.iter().enumerate().find(|(_, p)| !(p.is_finite() && **p >= SMALLEST_PRIOR)) {
+        return Err(Error::setting(
+            format!("priors[{index}]"),
+            prior,
+            format!("every prior must be positive (at least {SMALLEST_PRIOR:e}) and finite"),
+            "leave out a class that has no examples",
+        ));
+    }
+    let sum: f64 = priors.iter().sum();
+    if (sum - 1.0).abs() > PRIOR_SUM_TOLERANCE {
+        return Err(Error::setting(
+            "priors",
+            priors,
+            format!("the priors must sum to 1 within {PRIOR_SUM_TOLERANCE:e}, their sum is {sum:?}"),
+            "divide each prior by the sum",
+        ));
+    }
+    Ok(())
+}
+
+/// A length, `mean_norm` or `noise_std`, is positive and neither too large nor too small to be squared.
+pub(crate) fn check_scale(name: &'static str, value: f64) -> Result<()> {
+    if SCALE.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::setting(
+        name,
+        value,
+        format!("must be positive and finite, from {:e} to {:e}", SCALE.start(), SCALE.end()),
+        if name == "noise_std" {
+            "noiseless data have no finite signal-to-noise ratio: use a small value such as 1e-3"
+        } else {
+            "it is the length of the class means, such as 1.0"
+        },
+    ))
 }
 
 #[cfg(test)]

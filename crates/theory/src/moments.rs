@@ -1,4 +1,9 @@
+mod given;
+
 use faer::{Accum, Mat, MatRef};
+use rand::Rng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 
 use crate::components::Components;
 use crate::error::{Error, Result};
@@ -10,10 +15,10 @@ use crate::random::{Purpose, orthonormal, stream};
 const LARGEST_DIM: usize = 2048;
 
 /// Moments Σ_yx = U S_yx Vᵀ (k×d) and Σ_xx (d×d) as dense matrices, with bases U (k×r) and V (d×r) of orthonormal columns for
-/// the r ≤ k components.
+/// the r ≤ min(k, d) components.
 ///
-/// Condition 1 (arXiv 2510.22980) says that Vᵀ Σ_xx V is diagonal, S_xx. A mixture keeps it, with r = k; moments that were
-/// [given](Self::given) keep it up to [`Self::condition1_residual`].
+/// Condition 1 (arXiv 2510.22980) says that Vᵀ Σ_xx V is diagonal, S_xx, and that Σ_xx couples the span of V to nothing else. A
+/// mixture keeps it, with r = k; moments that were [given](Self::given) keep it up to [`Self::condition1`].
 #[derive(Debug, Clone)]
 pub struct MatrixMoments {
     components: Components,
@@ -22,6 +27,8 @@ pub struct MatrixMoments {
     spiked: Option<Spiked>,
     left: Mat<f64>,
     right: Mat<f64>,
+    /// ‖Σ_xx‖₂, which for given moments can be larger than every s_xx,c.
+    second_norm: f64,
 }
 
 /// Σ_xx = B Bᵀ + σ² I with B = (√p_c μ_c)_c, d×k: the form in which a mixture has it, and in which W Σ_xx costs 4 k² d
@@ -37,7 +44,7 @@ impl MatrixMoments {
     /// means μ_c = μ v_c for random orthonormal v_c; U = I.
     pub(crate) fn of_mixture(mixture: &Mixture) -> Result<Self> {
         let (k, d) = (mixture.classes(), mixture.dim());
-        check_dim(d)?;
+        Self::check_dim(d)?;
         let right = orthonormal(d, k, &mut stream(mixture.seed(), Purpose::Means, 0));
         Ok(Self::from_bases(mixture, Mat::identity(k, k), right))
     }
@@ -45,57 +52,64 @@ impl MatrixMoments {
     /// The same mixture in the canonical basis: v_c = e_c and U = I, so that both moments are diagonal. Here, and whenever
     /// U and V are permutations, `SignGD` follows the path of `SpecGD`.
     pub fn canonical(mixture: &Mixture) -> Result<Self> {
-        check_dim(mixture.dim())?;
+        Self::check_dim(mixture.dim())?;
         let k = mixture.classes();
         Ok(Self::from_bases(mixture, Mat::identity(k, k), Mat::identity(mixture.dim(), k)))
+    }
+
+    /// The same spectral components in bases that are permutations with signs, drawn from `seed`: column c of U is ±e_{π(c)}, that of V
+    /// is ±e_{ρ(c)} with an injective ρ. `SignGD` follows the path of `SpecGD` here too.
+    pub fn permuted(mixture: &Mixture, seed: u64) -> Result<Self> {
+        let (k, d) = (mixture.classes(), mixture.dim());
+        Self::check_dim(d)?;
+        let left = signed_permutation(k, k, &mut stream(seed, Purpose::Permutations, 0));
+        let right = signed_permutation(d, k, &mut stream(seed, Purpose::Permutations, 1));
+        Ok(Self::from_bases(mixture, left, right))
     }
 
     /// The same spectral components with both bases drawn at random (Haar) from `seed`: labels and inputs rotated.
     pub fn rotated(mixture: &Mixture, seed: u64) -> Result<Self> {
         let (k, d) = (mixture.classes(), mixture.dim());
-        check_dim(d)?;
+        Self::check_dim(d)?;
         let left = orthonormal(k, k, &mut stream(seed, Purpose::OutputBasis, 0));
         let right = orthonormal(d, k, &mut stream(seed, Purpose::Means, 0));
         Ok(Self::from_bases(mixture, left, right))
     }
 
-    /// Moments that come from no mixture: `cross` = Σ_yx (k×d) and `second` = Σ_xx (d×d, symmetric).
-    ///
-    /// U and V are the singular vectors of Σ_yx with singular values s_yx,c above max(k, d) ε of the largest, in descending order, and
-    /// s_xx,c = v_cᵀ Σ_xx v_c. Fails for matrices whose shapes do not fit, with entries that are not finite, or without a
-    /// positive singular value.
-    pub fn given(cross: Mat<f64>, second: Mat<f64>) -> Result<Self> {
-        let (k, d) = cross.shape();
-        check_dim(d)?;
-        if second.shape() != (d, d) {
+    /// Fails for a dimension whose d×d moments are too large to hold.
+    pub(crate) fn check_dim(dim: usize) -> Result<()> {
+        if dim > LARGEST_DIM {
             return Err(Error::setting(
-                "sigma_xx",
-                format_args!("{}×{}", second.nrows(), second.ncols()),
-                format!("must be {d}×{d}, as sigma_yx has {d} columns"),
-                "sigma_yx is E[y xᵀ] (k×d) and sigma_xx is E[x xᵀ] (d×d)",
+                "dim",
+                dim,
+                format!("a simulation holds dense dim×dim moments and takes dim <= {LARGEST_DIM}"),
+                "lower dim (the trajectories do not depend on it), or use the closed form",
             ));
         }
-        for (name, matrix) in [("sigma_yx", &cross), ("sigma_xx", &second)] {
-            if !matrix.as_ref().is_all_finite() {
-                return Err(Error::setting(
-                    name,
-                    format_args!("a matrix"),
-                    "every entry must be finite",
-                    "look for NaN in the data",
-                ));
-            }
-        }
-        let svd = cross.thin_svd().map_err(|_| Error::Svd { rows: k, cols: d })?;
-        let values: Vec<f64> = svd.S().column_vector().iter().copied().collect();
-        let floor = k.max(d) as f64 * f64::EPSILON * values.first().copied().unwrap_or(0.0);
-        let rank = values.iter().take_while(|value| **value > floor).count();
-        let left = svd.U().subcols(0, rank).to_owned();
-        let right = svd.V().subcols(0, rank).to_owned();
-        let mut image = Mat::zeros(d, rank);
-        multiply(image.as_mut(), Accum::Replace, second.as_ref(), right.as_ref(), 1.0);
-        let s_xx = (0..rank).map(|c| (0..d).map(|i| right[(i, c)] * image[(i, c)]).sum()).collect();
-        let components = Components::new(values[..rank].to_vec(), s_xx, d)?;
-        Ok(Self { components, cross, second, spiked: None, left, right })
+        Ok(())
+    }
+
+    /// Moments that come from no mixture, from their spectra: Σ_yx = U S_yx Vᵀ (r×d) and Σ_xx = V S_xx Vᵀ of rank r, with bases U
+    /// (r×r) and V (d×r) drawn at random (Haar) from `seed`. They satisfy Condition 1; the order of the components stays.
+    pub fn from_spectra(components: Components, seed: u64) -> Result<Self> {
+        let (r, d) = (components.len(), components.dim());
+        Self::check_dim(d)?;
+        let left = orthonormal(r, r, &mut stream(seed, Purpose::OutputBasis, 0));
+        let right = orthonormal(d, r, &mut stream(seed, Purpose::Means, 0));
+        Ok(Self::with_bases(components, left, right))
+    }
+
+    /// Σ_yx = U S_yx Vᵀ and Σ_xx = V S_xx Vᵀ in given bases (orthonormal columns).
+    pub(crate) fn with_bases(components: Components, left: Mat<f64>, right: Mat<f64>) -> Self {
+        let ((k, r), d) = (left.shape(), right.nrows());
+        let weighted = Mat::from_fn(k, r, |i, c| left[(i, c)] * components.s_yx()[c]);
+        let mut cross = Mat::zeros(k, d);
+        multiply(cross.as_mut(), Accum::Replace, weighted.as_ref(), right.transpose(), 1.0);
+        let scaled = Mat::from_fn(d, r, |i, c| right[(i, c)] * components.s_xx()[c]);
+        let mut second = Mat::zeros(d, d);
+        multiply(second.as_mut(), Accum::Replace, scaled.as_ref(), right.transpose(), 1.0);
+        let second_norm = components.largest_second();
+        Self { components, cross, second, spiked: None, left, right, second_norm }
     }
 
     /// ‖Vᵀ Σ_xx V − S_xx‖_F / ‖S_xx‖_F, how far Condition 1 is from true; 0 for a mixture, up to rounding.
@@ -122,7 +136,9 @@ impl MatrixMoments {
         let spikes = Mat::from_fn(d, k, |i, c| right[(i, c)] * (mu * priors[c].sqrt()));
         let mut second = Mat::from_fn(d, d, |i, j| if i == j { variance } else { 0.0 });
         multiply(second.as_mut(), Accum::Add, spikes.as_ref(), spikes.transpose(), 1.0);
-        Self { components: mixture.components(), cross, second, spiked: Some(Spiked { spikes, variance }), left, right }
+        let components = mixture.components();
+        let second_norm = components.largest_second().max(variance);
+        Self { components, cross, second, spiked: Some(Spiked { spikes, variance }), left, right, second_norm }
     }
 
     /// The components (s_yx,c, s_xx,c).
@@ -138,6 +154,18 @@ impl MatrixMoments {
     /// Σ_xx, d×d.
     pub fn sigma_xx(&self) -> MatRef<'_, f64> {
         self.second.as_ref()
+    }
+
+    /// ‖Σ_xx‖₂, its largest eigenvalue: gradient descent on the linear model is stable for η below 2/‖Σ_xx‖₂.
+    pub fn largest_eigenvalue(&self) -> f64 {
+        self.second_norm
+    }
+
+    /// The magnitude below which a gradient W Σ_xx − Σ_yx with ‖W‖_F = `norm` is only the rounding error of its own subtraction; see
+    /// [`Components::residual_floor`].
+    pub(crate) fn residual_floor(&self, norm: f64) -> f64 {
+        let size = self.cross.nrows().max(self.cross.ncols()) as f64;
+        4.0 * size * f64::EPSILON * (self.components.largest_cross() + norm * self.second_norm)
     }
 
     /// U, k×r with orthonormal columns; r = k for a mixture.
@@ -203,55 +231,10 @@ impl MatrixMoments {
     }
 }
 
-fn check_dim(dim: usize) -> Result<()> {
-    if dim > LARGEST_DIM {
-        return Err(Error::setting(
-            "dim",
-            dim,
-            format!("a simulation holds dense dim×dim moments and takes dim <= {LARGEST_DIM}"),
-            "lower dim (the trajectories do not depend on it), or use the closed form",
-        ));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::mixture::MixtureConfig;
-
-    #[test]
-    fn given_moments_of_a_mixture_have_its_components() {
-        let config = MixtureConfig { priors: vec![0.2, 0.5, 0.3], mean_norm: 1.5, noise_std: 0.5, dim: Some(6), seed: 1 };
-        let mixture = Mixture::new(config).expect("valid");
-        let exact = MatrixMoments::rotated(&mixture, 4).expect("small");
-        let given = MatrixMoments::given(exact.cross.clone(), exact.second.clone()).expect("valid");
-        assert!(given.condition1_residual() < 1e-14);
-        let mut expected: Vec<(f64, f64)> = mixture.components().pairs().collect();
-        expected.sort_by(|a, b| b.0.total_cmp(&a.0));
-        for ((yx, xx), (expected_yx, expected_xx)) in given.components.pairs().zip(expected) {
-            assert!((yx - expected_yx).abs() < 1e-14 && (xx - expected_xx).abs() < 1e-14);
-        }
-    }
-
-    #[test]
-    fn a_direction_that_the_labels_do_not_know_is_no_component() {
-        let config = MixtureConfig { priors: vec![0.2, 0.5, 0.3], mean_norm: 1.5, noise_std: 0.5, dim: Some(6), seed: 1 };
-        let exact = MatrixMoments::rotated(&Mixture::new(config).expect("valid"), 4).expect("small");
-        let mut low_rank = exact.cross.clone();
-        for j in 0..6 {
-            low_rank[(2, j)] = low_rank[(0, j)] + low_rank[(1, j)];
-        }
-        let given = MatrixMoments::given(low_rank, exact.second.clone()).expect("valid");
-        assert_eq!(given.components.len(), 2);
-        assert!(given.condition1_residual() > 1e-3);
-    }
-
-    #[test]
-    fn moments_that_do_not_fit_are_errors() {
-        let broken = |cross: Mat<f64>, second: Mat<f64>| MatrixMoments::given(cross, second).expect_err("broken").to_string();
-        assert!(broken(Mat::identity(3, 6), Mat::identity(5, 5)).contains("sigma_xx = 5×5"));
-        assert!(broken(Mat::from_fn(3, 6, |_, _| f64::NAN), Mat::identity(6, 6)).contains("finite"));
-        assert!(broken(Mat::zeros(3, 6), Mat::identity(6, 6)).contains("at least one"));
-    }
+/// `cols` different unit vectors ±e_i of R^`rows` as columns.
+fn signed_permutation(rows: usize, cols: usize, rng: &mut ChaCha8Rng) -> Mat<f64> {
+    let mut places: Vec<usize> = (0..rows).collect();
+    places.shuffle(rng);
+    let signs: Vec<f64> = (0..cols).map(|_| if rng.random::<bool>() { 1.0 } else { -1.0 }).collect();
+    Mat::from_fn(rows, cols, |i, c| if i == places[c] { signs[c] } else { 0.0 })
 }

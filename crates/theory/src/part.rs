@@ -31,6 +31,130 @@ parts! {
     LossSignal => ["loss-matrix"],
     /// σ² Σ_j α_j² in every loss.
     LossNoise => ["loss-matrix"],
+    /// μ p_c, the singular value s_yx,c of a mixture.
+    LemmaCross => ["lemma-moments"],
+    /// μ² p_c in s_xx,c.
+    LemmaSignal => ["lemma-moments"],
+    /// σ² in s_xx,c.
+    LemmaNoise => ["lemma-moments"],
+    /// a_c* in the gradient flow.
+    GdLimit => ["gd-order"],
+    /// s_xx,c t in the gradient flow.
+    GdRate => ["gd-order"],
+    /// a_c* in the exact discrete form of GD.
+    GdDiscreteLimit => ["gd-discrete"],
+    /// η s_xx,c in it.
+    GdDiscreteRate => ["gd-discrete"],
+    /// s_yx,c² e^{−2 s_xx,c s} in ‖∇(s)‖² along the gradient flow's path.
+    NgdSquare => ["ngd-retiming"],
+    /// s_xx,c in it.
+    NgdRate => ["ngd-retiming"],
+    /// r/‖r‖ in NGD's recursion.
+    NgdDirection => ["ngd-discrete"],
+    /// a_c*, at which SpecGD's flow saturates.
+    SpecGdLimit => ["specgd-continuous"],
+    /// t, its growth.
+    SpecGdSlope => ["specgd-continuous"],
+    /// η n, the discrete growth.
+    SpecGdGrid => ["specgd-discrete"],
+    /// The alternation around a_c* after it.
+    SpecGdAlternation => ["specgd-discrete"],
+    /// J(s, λ; t) in GD's first-order movement.
+    Duhamel => ["condition1-gd"],
+    /// J₂(s, s, λ; t) in the second-order movement of GD's components.
+    SecondDuhamel => ["condition1-alpha"],
+    /// (1 − q^ρ)/ρ in SpecGD's movement towards the complement.
+    LeakageDrift => ["condition1-specgd"],
+    /// −(q^ρ − q)/(1 − ρ) in it.
+    LeakageReturn => ["condition1-specgd"],
+    /// The entries of (S + B)_rr that decide SpecGD's first saturation.
+    SaturationPencil => ["condition1-specgd-span", "condition1-specgd-saturation"],
+    /// 1 − p in the rate at which the power flow uses up |r₀|^{1−p}.
+    PowerRate => ["power-closed-form"],
+    /// 1/(1 − p), the exponent of the power flow's residual.
+    PowerShape => ["power-closed-form"],
+    /// ln of the ratio of the s_xx in p*.
+    PowerFlip => ["power-flip"],
+    /// (L − 1) p₁* in the denominator of p* for L layers.
+    PowerFlipDepth => ["power-deep-flip"],
+    /// p in the exponent of the spread.
+    PowerSpread => ["power-spread"],
+    /// SNR p_c in the ends of the order.
+    PowerOrder => ["power-order-range"],
+    /// ½ in the residual of the discrete cycle.
+    PowerCycle => ["power-cycle"],
+    /// C, the time scale of a deep component.
+    PowerDeepScale => ["power-deep"],
+    /// p (L − 1) in the exponent a of a deep component.
+    PowerDeepExponent => ["power-deep"],
+    /// (τ + N) e^{−λN}, what a start at N steps leaves in the momentum.
+    MuonWarmStart => ["muon-overshoot"],
+    /// τ = 1/(1 − β) in a swing.
+    MuonMemory => ["muon-overshoot", "muon-swing"],
+    /// q = β/(1 − β) in the least swing.
+    MuonLeast => ["muon-swing", "muon-swing-sharp"],
+    /// τ in the longest run.
+    MuonLongestRun => ["muon-longest-run"],
+    /// τ tanh(λT/2) in the condition of a cycle.
+    MuonCycle => ["muon-cycle"],
+    /// 1 − β in the step size that keeps the overshoot below a share.
+    MuonStepSize => ["muon-share"],
+    /// β, by which Nesterov's look-ahead shortens the overshoot.
+    NesterovAhead => ["nesterov-overshoot"],
+    /// 2 s_yx t in the closed form of GD with two layers.
+    GdBilinearRate => ["depth-gd-bilinear"],
+    /// s_xx in the denominator of that closed form.
+    GdBilinearLimit => ["depth-gd-bilinear"],
+    /// s_yx/a₀ − s_xx in it.
+    GdBilinearStart => ["depth-gd-bilinear"],
+    /// w^{L−2} in the equation of GD with L layers, solved in ln w.
+    GdDeepGrowth => ["depth-gd-deep"],
+    /// s_yx in that equation.
+    GdDeepLimit => ["depth-gd-deep"],
+    /// The waiting time near the saddle in t(w) of GD with L ≥ 3 layers.
+    GdImplicitWaiting => ["depth-gd-implicit"],
+    /// The elementary function that is the rest of t(w).
+    GdImplicitTail => ["depth-gd-implicit"],
+    /// The exponent L − 1 in the norm of a layer's gradient, which re-times NGD.
+    NgdDeepExponent => ["depth-ngd"],
+    /// w₀ in the flow of `SpecGD` with L layers.
+    SpecGdDeepStart => ["depth-specgd"],
+    /// t in it.
+    SpecGdDeepTime => ["depth-specgd"],
+    /// 1/L in the limit of a layer's value.
+    SpecGdDeepRoot => ["depth-alternation"],
+    /// 1/L in the saturation times of `SpecGD`.
+    SaturationRoot => ["depth-saturation"],
+    /// w₀ in them.
+    SaturationStart => ["depth-saturation"],
+    /// SNR in their relative spread ΔT.
+    SpreadSnr => ["depth-spread"],
+    /// 1/p in ΔT.
+    SpreadPrior => ["depth-spread"],
+    /// 1/L in ΔT.
+    SpreadRoot => ["depth-spread"],
+    /// What a finite δ adds to ΔT.
+    SpreadStart => ["depth-delta-spread"],
+    /// w₀ in the deviation of a finite δ from the limit.
+    DeviationStart => ["depth-delta-path"],
+    /// η in the alternation of `SpecGD` with L layers after saturation.
+    AlternationStep => ["depth-alternation"],
+    /// The first-order term of the error of GD's steps.
+    EulerTerm => ["depth-euler"],
+    /// t S in the bilinear `SpecGD` path from a balanced initialization.
+    BalancedGrowth => ["depth-balanced"],
+    /// (S P₀ S)^{1/2} in it.
+    BalancedStart => ["depth-balanced"],
+    /// 1 − e^{−μ/(6k)} in the bounds of Theorem 1.
+    SharpGrowth => ["sharp-gf-minority", "sharp-gf-balanced"],
+    /// The term with κ = 1/6 in the bounds of Theorem 1.
+    SharpKappa => ["sharp-gf-minority", "sharp-gf-balanced"],
+    /// p_m/‖p‖ and Σ p/(k ‖p‖) in the infima of Theorem 2.
+    SharpDirection => ["sharp-ngf-minority", "sharp-ngf-balanced"],
+    /// (k − 1)/(12 k) in the infima of Theorem 2.
+    SharpNoise => ["sharp-ngf-minority", "sharp-ngf-balanced"],
+    /// The infima without a condition on the priors.
+    SharpFree => ["sharp-no-prior-condition-attained"],
     /// Σ_j U_cj α_j (v_jᵀ m_c) in the predicted loss of class c of a data set.
     DiagnosisSignal => ["diagnosis-mixture"],
     /// Σ_j α_j² E[(v_jᵀ x)² | c] in the predicted loss of class c of a data set.

@@ -17,6 +17,30 @@ pub(crate) enum Purpose {
     TheoremOne = 4,
     /// Parameter sets for Theorem 2.
     TheoremTwo = 5,
+    /// Bases that are permutations with signs.
+    Permutations = 30,
+    /// Spectra of moments that come from no mixture.
+    Spectra = 31,
+    /// Residuals B of Condition 1.
+    Residuals = 32,
+    /// Class means that are not orthogonal.
+    ObliqueMeans = 33,
+    /// Mixtures for the spectral-power flow.
+    PowerMixtures = 40,
+    /// Parameter sets for the order of the power flow's minority loss.
+    PowerTheorem = 41,
+    /// Components of Muon's overshoot.
+    MuonOvershoot = 42,
+    /// Components of Muon's long-run cycle.
+    MuonCycle = 43,
+    /// Random layers of a deep linear model.
+    GaussianLayers = 10,
+    /// Starting points of the search for the sharp constants.
+    SharpStarts = 60,
+    /// Parameter sets for the proved bounds.
+    SharpSets = 61,
+    /// Parameter sets that break one condition.
+    DroppedConditions = 62,
     /// Perturbed mixtures for the limits of the diagnosis.
     PerturbedMixtures = 70,
 }

@@ -2,10 +2,10 @@ use faer::{Accum, Mat, MatRef};
 
 use crate::discrete::check_eta;
 use crate::error::{Error, Result};
+use crate::initialization;
 use crate::linalg::{SpectralMap, frobenius, multiply};
 use crate::moments::MatrixMoments;
 use crate::network::Network;
-use crate::random::{Purpose, orthonormal, stream};
 use crate::rules::Rule;
 use crate::summation::add_compensated;
 
@@ -13,7 +13,8 @@ use crate::summation::add_compensated;
 ///
 /// The iterate is a real matrix W ∈ R^{k×d} in the bases of the moments, its gradient W Σ_xx − Σ_yx, and the spectral rules
 /// take a real singular value decomposition of it. With L layers W = W_L ⋯ W_1, W_1 ∈ R^{r×d}, W_L ∈ R^{k×r} and the others r×r for r components,
-/// initialized balanced and aligned (W_i = w₀ O_i O_{i−1}ᵀ with O_0 = V, O_L = U and random orthogonal matrices between); the gradient
+/// initialized balanced and aligned ([`Simulation::new`]: W_i = w₀ O_i O_{i−1}ᵀ with O_0 = V, O_L = U and random orthogonal matrices
+/// between) or at random ([`Simulation::from_random`]); the gradient
 /// of W_i is (W_L ⋯ W_{i+1})ᵀ (W Σ_xx − Σ_yx) (W_{i−1} ⋯ W_1)ᵀ, and the rule acts on each layer by itself.
 ///
 /// Singular values that are only rounding noise get no step: those up to max(k, d) ε σ_max, and those up to the rounding
@@ -74,29 +75,27 @@ impl std::fmt::Debug for Simulation<'_> {
 }
 
 impl<'a> Simulation<'a> {
-    /// A simulation at step 0. `seed` draws the bases between the layers (unused for L = 1). Fails for a bad step size, a bad
-    /// parameter of the rule, or L ≥ 2 in the limit δ → ∞: the gradient at exactly zero is zero, so there is nothing to
-    /// decompose.
+    /// A simulation at step 0 from the balanced, aligned initialization; `seed` draws the bases between the layers (unused for L = 1).
+    /// Fails for a bad step size, a bad parameter of the rule, or L ≥ 2 in the limit δ → ∞: the gradient at exactly zero is zero, so
+    /// there is nothing to decompose.
     pub fn new(moments: &'a MatrixMoments, network: &Network, rule: Rule, eta: f64, seed: u64) -> Result<Self> {
+        network.require_delta(rule.name(), "cannot be simulated with matrices from exactly zero")?;
+        Self::from_layers(moments, initialization::aligned(moments, network, seed), rule, eta)
+    }
+
+    /// A simulation at step 0 from small random layers: independent entries N(0, r e^{−2δ}/(rows · columns)) drawn from `seed`, so that
+    /// E‖W_i‖_F² = r e^{−2δ} is that of the aligned initialization, of which the layers know nothing. Fails as [`Simulation::new`] does.
+    pub fn from_random(moments: &'a MatrixMoments, network: &Network, rule: Rule, eta: f64, seed: u64) -> Result<Self> {
+        network.require_delta(rule.name(), "cannot be simulated with matrices from exactly zero")?;
+        Self::from_layers(moments, initialization::gaussian(moments, network, seed), rule, eta)
+    }
+
+    /// A simulation at step 0 from the given W_1, …, W_L, whose shapes fit.
+    pub(crate) fn from_layers(moments: &'a MatrixMoments, layers: Vec<Mat<f64>>, rule: Rule, eta: f64) -> Result<Self> {
         check_eta(eta)?;
         rule.check()?;
-        network.require_delta(rule.name(), "cannot be simulated with matrices from exactly zero")?;
-        let (left, right) = (moments.left(), moments.right());
-        let ((k, rank), d) = (left.shape(), right.nrows());
-        let start = network.layer_start();
-        let mut layers = Vec::with_capacity(network.depth());
-        let mut inner = right.to_owned();
-        for index in 1..=network.depth() {
-            let (rows, outer) = if index == network.depth() {
-                (k, left.to_owned())
-            } else {
-                (rank, orthonormal(rank, rank, &mut stream(seed, Purpose::HiddenBases, index)))
-            };
-            let mut weights = Mat::zeros(rows, if index == 1 { d } else { rank });
-            multiply(weights.as_mut(), Accum::Replace, outer.as_ref(), inner.transpose(), start);
-            layers.push(Layer::new(weights));
-            inner = outer;
-        }
+        let (k, d) = moments.sigma_yx().shape();
+        let layers = layers.into_iter().map(Layer::new).collect();
         let mut simulation =
             Self { moments, rule, eta, step: 0, layers, weights: Mat::zeros(k, d), norm: 0.0, residual: Mat::zeros(k, d) };
         simulation.multiply_layers();
@@ -127,7 +126,7 @@ impl<'a> Simulation<'a> {
     /// Takes one step. Fails if the iterate overflows or the decomposition does not converge.
     pub fn advance(&mut self) -> Result<()> {
         self.moments.gradient(&self.weights, &mut self.residual);
-        let floor = self.moments.components().residual_floor(self.norm);
+        let floor = self.moments.residual_floor(self.norm);
         // The residual is at most about floor/ε in magnitude: if that is finite, so is every entry.
         if !(floor / f64::EPSILON).is_finite() {
             return Err(self.diverged(self.step));
@@ -163,7 +162,7 @@ impl<'a> Simulation<'a> {
     }
 
     fn diverged(&self, step: usize) -> Error {
-        let stable = 2.0 / self.moments.components().largest_second();
+        let stable = 2.0 / self.moments.largest_eigenvalue();
         Error::Diverged { rule: self.rule.name(), eta: self.eta, step, stable }
     }
 

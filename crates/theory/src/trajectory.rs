@@ -1,6 +1,9 @@
+use crate::components::Components;
 use crate::discrete::{check_eta, discrete};
 use crate::error::{Error, Result};
+use crate::gaussian_mixture::{GaussianMixture, ORTHOGONAL};
 use crate::mixture::Mixture;
+use crate::moments::MatrixMoments;
 use crate::network::Network;
 use crate::rules::Rule;
 use crate::simulation::Simulation;
@@ -26,7 +29,7 @@ pub enum Source {
 pub struct TrajectoryConfig {
     /// The update rule.
     pub rule: Rule,
-    /// The times, non-negative and finite, in any order. A simulated time must be a multiple of the step size to 1e-9 of the
+    /// The times, non-negative, finite and increasing. A simulated time must be a multiple of the step size to 1e-9 of the
     /// number of steps.
     pub times: Vec<f64>,
     /// The number of layers and their initialization.
@@ -47,11 +50,14 @@ pub struct TrajectoryRow {
     pub off_diagonal: Option<f64>,
 }
 
-/// α_c(t) of a mixture under a rule, one row for each time in the order given.
+/// α_c(t) of a mixture under a rule, one row for each time.
 ///
 /// The simulation iterates real matrices (see [`Simulation`]) with class means in random orthonormal directions drawn from the
 /// mixture's seed. For two or more layers in the limit δ → ∞ matrices cannot leave exactly zero; for `SpecGD` and Muon the rows
 /// then come from the exact recursion in the components (see [`discrete`]) and the other rules are an error.
+///
+/// Fails for times that do not increase, are negative or not finite, and for a step size at which discrete gradient descent on the
+/// linear model diverges, η ≥ 2/max s_xx.
 ///
 /// ```
 /// use isorate_theory::{Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, trajectory};
@@ -78,42 +84,88 @@ pub struct TrajectoryRow {
 /// # Ok::<(), isorate_theory::Error>(())
 /// ```
 pub fn trajectory(mixture: &Mixture, config: &TrajectoryConfig) -> Result<Vec<TrajectoryRow>> {
+    let linear = Linear {
+        components: &|| Ok(mixture.components()),
+        moments: &|| mixture.matrix_moments(),
+        seed: mixture.seed(),
+        given: None,
+    };
+    rows(config, &linear)
+}
+
+/// What [`rows`] needs to know of a model; the moments are made only for a simulation.
+pub(crate) struct Linear<'a> {
+    pub(crate) components: &'a dyn Fn() -> Result<Components>,
+    pub(crate) moments: &'a dyn Fn() -> Result<MatrixMoments>,
+    pub(crate) seed: u64,
+    /// The mixture with given means, whose α are read class by class.
+    pub(crate) given: Option<&'a GaussianMixture>,
+}
+
+/// The trajectory of any model.
+pub(crate) fn rows(config: &TrajectoryConfig, model: &Linear<'_>) -> Result<Vec<TrajectoryRow>> {
     config.rule.check()?;
     check_times(&config.times)?;
-    let row = |t: f64, alpha: Vec<f64>, off_diagonal| TrajectoryRow { t, alpha, off_diagonal };
-    match config.source {
+    check_increasing(&config.times)?;
+    let row = |(&t, alpha): (&f64, Vec<f64>)| TrajectoryRow { t, alpha, off_diagonal: None };
+    let eta = match config.source {
         Source::ClosedForm => {
-            let rows = config.rule.closed_form(&mixture.components(), &config.network, &config.times)?;
-            Ok(config.times.iter().zip(rows).map(|(&t, alpha)| row(t, alpha, None)).collect())
+            let rows = config.rule.closed_form(&(model.components)()?, &config.network, &config.times)?;
+            return Ok(config.times.iter().zip(rows).map(row).collect());
         }
-        Source::Simulation { eta } => {
-            check_eta(eta)?;
-            let steps = config.times.iter().map(|&t| steps_at(t, eta)).collect::<Result<Vec<_>>>()?;
-            let from_limit = config.network.depth() > 1 && config.network.delta().is_none();
-            if from_limit {
-                if config.rule == Rule::SignGd {
-                    config.network.require_delta("signgd", "cannot be simulated with matrices from exactly zero")?;
-                }
-                let rows = discrete(&mixture.components(), &config.network, config.rule, eta, &steps)?;
-                return Ok(config.times.iter().zip(rows).map(|(&t, alpha)| row(t, alpha, None)).collect());
-            }
-            let moments = mixture.matrix_moments()?;
-            let mut simulation = Simulation::new(&moments, &config.network, config.rule, eta, mixture.seed())?;
-            let mut order: Vec<usize> = (0..steps.len()).collect();
-            order.sort_by_key(|&index| steps[index]);
-            let mut rows: Vec<TrajectoryRow> = config.times.iter().map(|&t| row(t, Vec::new(), None)).collect();
-            for index in order {
-                while simulation.step() < steps[index] {
-                    simulation.advance()?;
-                }
-                rows[index].alpha = simulation.alpha();
-                rows[index].off_diagonal = Some(simulation.off_diagonal());
-            }
-            Ok(rows)
+        Source::Simulation { eta } => eta,
+    };
+    check_eta(eta)?;
+    let steps = config.times.iter().map(|&t| steps_at(t, eta)).collect::<Result<Vec<_>>>()?;
+    let from_limit = config.network.depth() > 1 && config.network.delta().is_none();
+    if from_limit {
+        if config.rule == Rule::SignGd {
+            config.network.require_delta("signgd", "cannot be simulated with matrices from exactly zero")?;
         }
+        let rows = discrete(&(model.components)()?, &config.network, config.rule, eta, &steps)?;
+        return Ok(config.times.iter().zip(rows).map(row).collect());
+    }
+    let moments = (model.moments)()?;
+    check_stable(config, eta, moments.largest_eigenvalue())?;
+    let mut simulation = Simulation::new(&moments, &config.network, config.rule, eta, model.seed)?;
+    let oblique = model.given.is_some_and(|mixture| mixture.least_orthogonal().2.abs() > ORTHOGONAL);
+    config
+        .times
+        .iter()
+        .zip(steps)
+        .map(|(&t, step)| {
+            while simulation.step() < step {
+                simulation.advance()?;
+            }
+            let alpha = model.given.map_or_else(|| simulation.alpha(), |mixture| mixture.alpha(simulation.weights()));
+            Ok(TrajectoryRow { t, alpha, off_diagonal: (!oblique).then(|| simulation.off_diagonal()) })
+        })
+        .collect()
+}
+
+/// Gradient descent on the linear model multiplies the error in the direction of the largest eigenvalue s of Σ_xx by 1 − η s a step.
+fn check_stable(config: &TrajectoryConfig, eta: f64, largest: f64) -> Result<()> {
+    let plain = matches!(config.rule, Rule::Gd) || config.rule == Rule::Power { exponent: 1.0 };
+    let limit = 2.0 / largest;
+    if plain && config.network.depth() == 1 && eta >= limit {
+        return Err(Error::Unstable { eta, limit, largest });
+    }
+    Ok(())
+}
+
+fn check_increasing(times: &[f64]) -> Result<()> {
+    match times.windows(2).find(|pair| pair[1] <= pair[0]) {
+        None => Ok(()),
+        Some(pair) => Err(Error::setting(
+            "times",
+            pair[1],
+            format!("the times must increase, and it follows {:?}", pair[0]),
+            "sort the times and leave out repetitions",
+        )),
     }
 }
 
+/// Every time is non-negative and finite.
 pub(crate) fn check_times(times: &[f64]) -> Result<()> {
     match times.iter().find(|t| !(t.is_finite() && **t >= 0.0)) {
         None => Ok(()),

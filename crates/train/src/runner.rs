@@ -157,7 +157,7 @@ impl Runner<'_> {
 }
 
 /// Runs `work` in a rayon pool of one thread, so that nothing inside it is split over threads.
-fn single_threaded<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+pub(crate) fn single_threaded<T: Send>(work: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
     match rayon::ThreadPoolBuilder::new().num_threads(1).build() {
         Ok(pool) => pool.install(work),
         // A machine that cannot give one more thread can still do the work here.

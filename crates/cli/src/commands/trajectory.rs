@@ -2,7 +2,7 @@ use std::fmt::Write as _;
 
 use anyhow::Context as _;
 use clap::ValueEnum as _;
-use isorate_theory::{Mixture, MixtureConfig, Network, Rule, TrajectoryConfig, trajectory};
+use isorate_theory::{Error, Model, Network, Rule, TrajectoryConfig};
 
 use crate::args::{Source, Trajectory};
 use crate::{Verdict, output};
@@ -10,9 +10,7 @@ use crate::{Verdict, output};
 pub fn run(arguments: &Trajectory) -> anyhow::Result<Verdict> {
     let file = arguments.model.display();
     let text = fs_err::read_to_string(&arguments.model)?;
-    let config: MixtureConfig =
-        toml::from_str(&text).map_err(|error| anyhow::anyhow!("{file}: {}", error.to_string().trim_end()))?;
-    let mixture = Mixture::new(config).with_context(|| file.to_string())?;
+    let model = Model::from_toml(&text).with_context(|| file.to_string())?;
     let name = arguments.rule.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
     let config = TrajectoryConfig {
         rule: Rule::from_options(&name, arguments.power, arguments.momentum)?,
@@ -23,9 +21,13 @@ pub fn run(arguments: &Trajectory) -> anyhow::Result<Verdict> {
             Source::Simulation => isorate_theory::Source::Simulation { eta: arguments.eta },
         },
     };
-    let rows = trajectory(&mixture, &config)?;
+    let rows = model.trajectory(&config).map_err(|error| match error {
+        // What the file says, in the light of the options.
+        Error::NotOrthogonal { .. } | Error::Condition1 { .. } => anyhow::Error::from(error).context(file.to_string()),
+        error => error.into(),
+    })?;
     let mut csv = String::from("t");
-    for c in 0..mixture.classes() {
+    for c in 0..model.len() {
         write!(csv, ",alpha_{c}")?;
     }
     csv.push('\n');

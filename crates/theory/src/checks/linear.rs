@@ -9,8 +9,8 @@ use crate::network::Network;
 use crate::rules::Rule;
 use crate::simulation::Simulation;
 
-const POWER: Rule = Rule::Power { exponent: 0.5 };
-const MUON: Rule = Rule::Muon { momentum: 0.9 };
+pub(super) const POWER: Rule = Rule::Power { exponent: 0.5 };
+pub(super) const MUON: Rule = Rule::Muon { momentum: 0.9 };
 
 /// The mixtures of the trajectory checks: two to ten classes, d = k and d > k, low and high SNR, a rare class, equal classes.
 /// The directions of the means come from the seed.
@@ -81,7 +81,7 @@ pub(super) const GROUP: Group = Group {
 };
 
 /// A horizon by which the rule has come close to its limit (GD) or through all saturations (the others).
-fn horizon(c: &Components, rule: Rule) -> f64 {
+pub(super) fn horizon(c: &Components, rule: Rule) -> f64 {
     let limits = c.limits();
     let largest = limits.iter().copied().fold(0.0, f64::max);
     match rule {

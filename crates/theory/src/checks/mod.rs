@@ -1,9 +1,16 @@
 //! Checks of the theory, in groups: each file here has the statements of one group and the jobs that decide them.
 
+mod condition1;
 mod depth;
+mod depth_errors;
 mod diagnosis;
+mod given;
 mod linear;
+mod momentum;
+mod power;
+mod retiming;
 mod sets;
+mod sharp;
 mod structure;
 mod theorems;
 
@@ -13,7 +20,20 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 
 /// All groups, in the order in which [`verify`] returns their checks.
-const GROUPS: &[Group] = &[structure::GROUP, linear::GROUP, depth::GROUP, theorems::GROUP, diagnosis::GROUP];
+const GROUPS: &[Group] = &[
+    structure::GROUP,
+    linear::GROUP,
+    retiming::GROUP,
+    given::GROUP,
+    condition1::GROUP,
+    depth::GROUP,
+    depth_errors::GROUP,
+    theorems::GROUP,
+    sharp::GROUP,
+    power::GROUP,
+    momentum::GROUP,
+    diagnosis::GROUP,
+];
 
 /// Statements that belong together, and the jobs that check them.
 struct Group {

@@ -4,6 +4,7 @@ use crate::components::Components;
 use crate::error::Result;
 use crate::network::Network;
 use crate::ode;
+use crate::part::{Part, part};
 
 /// The gradient flow.
 ///
@@ -32,7 +33,7 @@ pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> R
 
 /// a₀ e^{−s t} + a* (1 − e^{−s t}) without cancellation for small t.
 pub(crate) fn linear(yx: f64, xx: f64, start: f64, t: f64) -> f64 {
-    start * (-xx * t).exp() - yx / xx * (-xx * t).exp_m1()
+    start * (-xx * t).exp() - part(Part::GdLimit, yx / xx) * (-part(Part::GdRate, xx * t)).exp_m1()
 }
 
 /// (1 − e^{−z})/z, which is 1 at z = 0: the linear flow is α = s_yx t φ(s_xx t).
@@ -42,7 +43,8 @@ pub(crate) fn phi(z: f64) -> f64 {
 
 /// The closed form for L = 2.
 pub(crate) fn bilinear(yx: f64, xx: f64, start: f64, t: f64) -> f64 {
-    yx / (xx + (yx / start - xx) * (-2.0 * yx * t).exp())
+    let decay = (-part(Part::GdBilinearRate, 2.0 * yx * t)).exp();
+    yx / (part(Part::GdBilinearLimit, xx) + part(Part::GdBilinearStart, yx / start - xx) * decay)
 }
 
 /// The numeric solution for any L ≥ 2 (L = 2 to test it).
@@ -52,12 +54,18 @@ pub(crate) fn deep(yx: f64, xx: f64, network: &Network, times: &[f64]) -> Vec<f6
     order.sort_by(|&i, &j| times[i].total_cmp(&times[j]));
     let mut path = vec![0.0; times.len()];
     let (mut u, mut now, mut step) = (-network.delta().unwrap_or(0.0), 0.0, 0.0);
-    let residual = |u: f64| yx - xx * u.exp().powi(depth);
+    let residual = |u: f64| part(Part::GdDeepLimit, yx) - xx * u.exp().powi(depth);
     // An explicit method hovers around the fixed point at about its local tolerance in u, which is L times that in a: there the
     // flow counts as arrived.
     let settled = |u: f64| residual(u).abs() <= 10.0 * ode::LOCAL_TOLERANCE * f64::from(depth) * yx;
     for index in order {
-        u = ode::integrate(u, times[index] - now, &mut step, |u| u.exp().powi(depth - 2) * residual(u), settled);
+        u = ode::integrate(
+            u,
+            times[index] - now,
+            &mut step,
+            |u| part(Part::GdDeepGrowth, u.exp().powi(depth - 2)) * residual(u),
+            settled,
+        );
         now = times[index];
         path[index] = if settled(u) { yx / xx } else { u.exp().powi(depth) };
     }
@@ -68,13 +76,14 @@ pub(crate) fn deep(yx: f64, xx: f64, network: &Network, times: &[f64]) -> Vec<f6
 pub(crate) fn discrete(c: &Components, eta: f64, steps: usize) -> Vec<f64> {
     c.pairs()
         .map(|(yx, xx)| {
-            let rate = eta * xx;
+            let rate = part(Part::GdDiscreteRate, eta * xx);
+            let limit = part(Part::GdDiscreteLimit, yx / xx);
             let n = steps as f64;
             if rate < 0.5 {
-                -yx / xx * (n * (-rate).ln_1p()).exp_m1()
+                -limit * (n * (-rate).ln_1p()).exp_m1()
             } else {
                 let sign = if rate > 1.0 && steps % 2 == 1 { -1.0 } else { 1.0 };
-                yx / xx * (1.0 - sign * (1.0 - rate).abs().powf(n))
+                limit * (1.0 - sign * (1.0 - rate).abs().powf(n))
             }
         })
         .collect()

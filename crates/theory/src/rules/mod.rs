@@ -1,5 +1,7 @@
 //! The update rules: each file has a rule's closed form next to the step that its simulation takes.
 
+pub(crate) mod deep_gd;
+pub(crate) mod deep_ngd;
 pub(crate) mod gd;
 pub(crate) mod muon;
 pub(crate) mod ngd;

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::network::Network;
 
 /// `SpecGD`'s flow at β = 0. For β > 0 the iterate follows `SpecGD` exactly until the first component saturates, because every
-/// mode of the momentum is positive until then, and overshoots afterwards; that has no closed form.
+/// mode of the momentum is positive until then, and overshoots afterwards, by what [`crate::muon_overshoot`] says; the path after that has no
+/// closed form.
 pub(crate) fn closed_form(beta: f64, c: &Components, network: &Network, times: &[f64]) -> Result<Vec<Vec<f64>>> {
     if beta > 0.0 {
         return Err(Error::NoClosedForm {

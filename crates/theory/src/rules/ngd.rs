@@ -4,74 +4,71 @@ use std::sync::LazyLock;
 
 use faer::{Mat, MatMut};
 
-use super::gd;
+use super::{deep_ngd, gd};
 use crate::components::Components;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::linalg::frobenius;
 use crate::network::Network;
+use crate::part::{Part, part};
 use crate::quadrature::GaussLegendre;
 
 static RULE: LazyLock<GaussLegendre> = LazyLock::new(|| GaussLegendre::new(10));
 
-/// Relative agreement of one panel with its two halves; the panel's own error is then far smaller.
+/// The tolerance of a panel whose speeds are exact to rounding.
 const PANEL_TOLERANCE: f64 = 1e-14;
 
-/// The normalized gradient flow of the linear model: the gradient flow at time τ(t), where t = ∫₀^τ ‖∇(s)‖_F ds and
-/// ‖∇(s)‖_F² = Σ_c r_c² e^{−2 s_xx,c s}, r_c = s_yx,c − s_xx,c α_c(0) (arXiv 2510.22980, trajectories).
+/// The normalized gradient flow: the gradient flow at time τ(t), where t = ∫₀^τ ‖∇(s)‖ ds (arXiv 2510.22980, trajectories).
+///
+/// - L = 1: ‖∇(s)‖_F² = Σ_c r_c² e^{−2 s_xx,c s}, r_c = s_yx,c − s_xx,c α_c(0).
+/// - L ≥ 2, each layer normalized by itself: the layers stay balanced, the gradient of each has the norm
+///   ‖∇(s)‖² = Σ_c (w_c^{L−1} r_c)² along the gradient flow's own path, and so t is the length of the path of a layer's values w. This
+///   has no closed form, but it is the same integral over a known path (derivation in [`crate::derivations::depth`]).
 ///
 /// The integral is taken by adaptive Gauss–Legendre panels and inverted by a safeguarded Newton iteration in the panel;
-/// t(τ) is accurate to about 1e-13 relatively, and |dα/dt| ≤ 1 carries that over to α. The flow reaches the optimum in the
-/// finite time ∫₀^∞ ‖∇‖ ds and stays.
+/// t(τ) is accurate to about 1e-13 relatively, and |dw/dt| ≤ 1 carries that over to α. The flow reaches the optimum in the
+/// finite time ∫₀^∞ ‖∇‖ ds and stays. For L ≥ 2 the limit δ → ∞ is an error, and for L ≥ 3 so is a δ whose waiting time near the saddle, of
+/// the order e^{(L−2)δ}, leaves t(τ) fewer than 10 digits.
 pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> Result<Vec<Vec<f64>>> {
-    if network.depth() > 1 {
-        return Err(Error::NoClosedForm {
-            rule: "ngd",
-            reason: "with two or more layers the gradient's norm along the path is no sum of exponentials",
-        });
+    if network.depth() == 1 {
+        let taus = retimed(c, network.start(), times);
+        return Ok(taus
+            .into_iter()
+            .map(|tau| c.pairs().map(|(yx, xx)| gd::linear(yx, xx, network.start(), tau)).collect())
+            .collect());
     }
-    let path = Path::new(c, network.start());
+    network.require_delta("ngd", "never leaves the saddle at zero in the limit delta → ∞")?;
+    let path = deep_ngd::DeepPath::new(c, network)?;
+    Ok(retime(&path, path.first_width(), times).into_iter().map(|tau| path.alpha(tau)).collect())
+}
+
+/// The times τ(t) at which the gradient flow of the linear model from α(0) = `start` is where the normalized one is at t, for each t
+/// of `times`; infinite once the flow has arrived at the optimum.
+pub(crate) fn retimed(c: &Components, start: f64, times: &[f64]) -> Vec<f64> {
+    retime(&Path::new(c, start), 1.0 / c.largest_second(), times)
+}
+
+fn retime(path: &impl Pace, width: f64, times: &[f64]) -> Vec<f64> {
     let mut order: Vec<usize> = (0..times.len()).collect();
     order.sort_by(|&i, &j| times[i].total_cmp(&times[j]));
-    let mut rows = vec![Vec::new(); times.len()];
-    let mut clock = Clock { tau: 0.0, time: 0.0, width: 1.0 / c.largest_second() };
+    let mut taus = vec![0.0; times.len()];
+    let mut clock = Clock { tau: 0.0, time: 0.0, width };
     for index in order {
-        let tau = path.retime(&mut clock, times[index]);
-        rows[index] = c.pairs().map(|(yx, xx)| gd::linear(yx, xx, network.start(), tau)).collect();
+        taus[index] = path.retime(&mut clock, times[index]);
     }
-    Ok(rows)
+    taus
 }
 
-struct Path {
-    residuals: Vec<f64>,
-    rates: Vec<f64>,
-    slowest: f64,
-}
-
-/// A point (τ, t(τ)) of the path and the width of the next panel.
-struct Clock {
-    tau: f64,
-    time: f64,
-    width: f64,
-}
-
-impl Path {
-    fn new(c: &Components, start: f64) -> Self {
-        Self {
-            residuals: c.pairs().map(|(yx, xx)| yx - xx * start).collect(),
-            rates: c.s_xx().to_vec(),
-            slowest: c.s_xx().iter().copied().fold(f64::INFINITY, f64::min),
-        }
-    }
-
+/// The path of a gradient flow, of which the normalized flow is a re-timing.
+pub(crate) trait Pace {
     /// ‖∇(τ)‖_F.
-    fn speed(&self, tau: f64) -> f64 {
-        let terms = self.residuals.iter().zip(&self.rates).map(|(r, s)| r * (-s * tau).exp());
-        // Scaled by the largest term: squares of tiny residuals would vanish.
-        let largest = terms.clone().map(f64::abs).fold(0.0, f64::max);
-        if largest == 0.0 {
-            return 0.0;
-        }
-        largest * terms.map(|term| (term / largest).powi(2)).sum::<f64>().sqrt()
+    fn speed(&self, tau: f64) -> f64;
+
+    /// At least ∫_τ^∞ ‖∇‖, what is left of the path, and 0 in the limit.
+    fn left(&self, tau: f64) -> f64;
+
+    /// Relative agreement of one panel of the integral with its two halves; the panel's own error is then far smaller.
+    fn tolerance(&self) -> f64 {
+        PANEL_TOLERANCE
     }
 
     fn integral(&self, from: f64, width: f64) -> f64 {
@@ -85,15 +82,14 @@ impl Path {
             if target <= clock.time {
                 return clock.tau;
             }
-            // ∫_τ^∞ ‖∇‖ ≤ ‖∇(τ)‖/min s: what is left of the path.
-            let left = self.speed(clock.tau) / self.slowest;
+            let left = self.left(clock.tau);
             if target >= clock.time + left || left <= f64::EPSILON * clock.time {
                 return f64::INFINITY;
             }
             let half = 0.5 * clock.width;
             let whole = self.integral(clock.tau, clock.width);
             let halves = self.integral(clock.tau, half) + self.integral(clock.tau + half, half);
-            if (whole - halves).abs() > PANEL_TOLERANCE * halves && half > f64::EPSILON * clock.tau {
+            if (whole - halves).abs() > self.tolerance() * halves && half > f64::EPSILON * clock.tau {
                 clock.width = half;
                 continue;
             }
@@ -135,6 +131,46 @@ impl Path {
     }
 }
 
+/// A point (τ, t(τ)) of the path and the width of the next panel.
+pub(crate) struct Clock {
+    tau: f64,
+    time: f64,
+    width: f64,
+}
+
+struct Path {
+    residuals: Vec<f64>,
+    rates: Vec<f64>,
+    slowest: f64,
+}
+
+impl Path {
+    fn new(c: &Components, start: f64) -> Self {
+        Self {
+            residuals: c.pairs().map(|(yx, xx)| yx - xx * start).collect(),
+            rates: c.s_xx().to_vec(),
+            slowest: c.s_xx().iter().copied().fold(f64::INFINITY, f64::min),
+        }
+    }
+}
+
+impl Pace for Path {
+    fn speed(&self, tau: f64) -> f64 {
+        let terms = self.residuals.iter().zip(&self.rates).map(|(r, s)| r * (-part(Part::NgdRate, *s) * tau).exp());
+        // Scaled by the largest term: squares of tiny residuals would vanish.
+        let largest = terms.clone().map(f64::abs).fold(0.0, f64::max);
+        if largest == 0.0 {
+            return 0.0;
+        }
+        largest * terms.map(|term| part(Part::NgdSquare, (term / largest).powi(2))).sum::<f64>().sqrt()
+    }
+
+    /// ∫_τ^∞ ‖∇‖ ≤ ‖∇(τ)‖/min s.
+    fn left(&self, tau: f64) -> f64 {
+        self.speed(tau) / self.slowest
+    }
+}
+
 /// r/‖r‖₂, or 0 where the gradient is only rounding noise.
 pub(crate) fn scalar_direction(gradient: &[f64], floor: f64, out: &mut [f64]) {
     let largest = gradient.iter().fold(0.0_f64, |a, g| a.max(g.abs()));
@@ -144,7 +180,7 @@ pub(crate) fn scalar_direction(gradient: &[f64], floor: f64, out: &mut [f64]) {
     }
     let norm = largest * gradient.iter().map(|g| (g / largest).powi(2)).sum::<f64>().sqrt();
     for (value, g) in out.iter_mut().zip(gradient) {
-        *value = if norm > floor { g / norm } else { 0.0 };
+        *value = if norm > floor { part(Part::NgdDirection, g / norm) } else { 0.0 };
     }
 }
 

@@ -2,12 +2,21 @@
 
 use super::{gd, specgd};
 use crate::components::Components;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::incomplete_beta::{BetaIntegral, Place};
 use crate::network::Network;
+use crate::part::{Part, part};
 
-/// The flow of the linear model. With r = s_yx − s_xx α, α̇ = sign(r) |r|^p has
-/// |r|^{1−p} = \[|r₀|^{1−p} − (1−p) s_xx t\]₊ for p < 1: component c saturates at the finite time |r₀|^{1−p}/((1−p) s_xx).
-/// p = 1 is GD and p = 0 is `SpecGD`, also for deep models; other p have a closed form for L = 1 only.
+/// The flow from the network's initialization.
+///
+/// L = 1: with r = s_yx − s_xx α, α̇ = sign(r) |r|^p has |r|^{1−p} = \[|r₀|^{1−p} − (1−p) s_xx t\]₊ for p < 1: component c saturates
+/// at the finite time |r₀|^{1−p}/((1−p) s_xx).
+///
+/// L ≥ 2: each layer's value moves by ẇ = (w^{L−1} r)^p, α = w^L, and time is an incomplete beta integral of z = α/a*:
+/// t = C ∫_{z₀}^{z} x^{a−1} (1−x)^{b−1} dx with a = (1 − p(L−1))/L, b = 1 − p, C = (a*)^a s_yx^{−p}/L. It is inverted to about 1e-13 of
+/// a*. For p < 1/(L−1) the flow leaves zero at once, so that the limit δ → ∞ exists; otherwise it is an error.
+///
+/// p = 1 is GD and p = 0 is `SpecGD` for every L. See [`crate::derivations::spectral_power`].
 pub(crate) fn closed_form(p: f64, c: &Components, network: &Network, times: &[f64]) -> Result<Vec<Vec<f64>>> {
     if p >= 1.0 {
         return gd::closed_form(c, network, times);
@@ -16,24 +25,87 @@ pub(crate) fn closed_form(p: f64, c: &Components, network: &Network, times: &[f6
         return Ok(specgd::closed_form(c, network, times));
     }
     if network.depth() > 1 {
-        return Err(Error::NoClosedForm {
-            rule: "power",
-            reason: "with two or more layers only p = 0 (specgd) and p = 1 (gd) have one",
-        });
+        let flows = c.pairs().map(|(yx, xx)| Deep::new(p, yx, xx, network)).collect::<Result<Vec<_>>>()?;
+        return Ok(times.iter().map(|&t| flows.iter().map(|flow| flow.alpha(t)).collect()).collect());
     }
     let start = network.start();
     Ok(times.iter().map(|&t| c.pairs().map(|(yx, xx)| component(p, yx, xx, start, t)).collect()).collect())
 }
 
+/// The times at which the components reach their limits; infinite for p = 1.
+pub(crate) fn saturation(p: f64, c: &Components, network: &Network) -> Result<Vec<f64>> {
+    c.pairs()
+        .map(|(yx, xx)| {
+            if network.depth() > 1 && p < 1.0 {
+                return Ok(Deep::new(p, yx, xx, network)?.saturation());
+            }
+            let residual = (yx - xx * network.start()).abs();
+            Ok(residual.powf(1.0 - p) / (part(Part::PowerRate, 1.0 - p) * xx))
+        })
+        .collect()
+}
+
 fn component(p: f64, yx: f64, xx: f64, start: f64, t: f64) -> f64 {
     let residual = yx - xx * start;
     // The part of |r₀|^{1−p} that is used up at time t.
-    let used = (1.0 - p) * xx * t / residual.abs().powf(1.0 - p);
+    let used = part(Part::PowerRate, 1.0 - p) * xx * t / residual.abs().powf(1.0 - p);
     if used >= 1.0 || residual == 0.0 {
         return yx / xx;
     }
     // (r₀ − r)/s_xx with r/r₀ = (1 − used)^{1/(1−p)}, without cancellation for small t.
-    start - residual / xx * ((-used).ln_1p() / (1.0 - p)).exp_m1()
+    start - residual / xx * (part(Part::PowerShape, 1.0 / (1.0 - p)) * (-used).ln_1p()).exp_m1()
+}
+
+/// One component of two or more layers, 0 < p < 1.
+struct Deep {
+    integral: BetaIntegral,
+    /// z₀ = α(0)/a*, or its inverse when that is above 1.
+    start: Place,
+    /// C.
+    scale: f64,
+    limit: f64,
+    rising: bool,
+}
+
+impl Deep {
+    fn new(p: f64, yx: f64, xx: f64, network: &Network) -> Result<Self> {
+        let depth = f64::from(network.exponent());
+        let (limit, a, b) = (yx / xx, deep_exponent(p, network.depth()), 1.0 - p);
+        if a <= 0.0 && network.delta().is_none() {
+            network
+                .require_delta("power", &format!("and p = {p} ≥ 1/(depth − 1) never leaves the saddle at zero as delta → ∞"))?;
+        }
+        let scale = part(Part::PowerDeepScale, limit.powf(a) * yx.powf(-p) / depth);
+        let ln = network.delta().map_or(f64::NEG_INFINITY, |delta| -delta * depth - limit.ln());
+        let residual = yx - xx * network.start();
+        let rising = residual >= 0.0;
+        let (integral, start) = if rising {
+            (BetaIntegral { a, b }, Place { ln, gap: residual / yx })
+        } else {
+            // x ↦ 1/x turns the way down from z₀ > 1 into a way up from 1/z₀.
+            (BetaIntegral { a: 1.0 - a - b, b }, Place { ln: -ln, gap: -residual / (xx * network.start()) })
+        };
+        Ok(Self { integral, start, scale, limit, rising })
+    }
+
+    fn saturation(&self) -> f64 {
+        self.scale * self.integral.to_one(self.start)
+    }
+
+    fn alpha(&self, t: f64) -> f64 {
+        let place = self.integral.invert(self.start, t / self.scale);
+        if place.gap <= 0.5 {
+            let x = 1.0 - place.gap;
+            return if self.rising { self.limit * x } else { self.limit / x };
+        }
+        self.limit * (if self.rising { place.ln } else { -place.ln }).exp()
+    }
+}
+
+/// a = (1 − p(L−1))/L.
+pub(crate) fn deep_exponent(p: f64, depth: usize) -> f64 {
+    let depth = depth as f64;
+    (1.0 - part(Part::PowerDeepExponent, p * (depth - 1.0))) / depth
 }
 
 /// sign(g) |g|^p where |g| is more than rounding noise, else 0.

@@ -2,21 +2,25 @@
 
 use crate::components::Components;
 use crate::network::Network;
+use crate::part::{Part, part};
 
 /// The flow: every layer's value moves at unit speed to (a_c*)^{1/L}, so α_c = min(w₀ + t, (a_c*)^{1/L})^L; for L = 1 from 0
 /// that is min(t, a_c*) (arXiv 2510.22980, trajectories and Proposition 2). In the limit δ → ∞ it is min(t^L, a_c*).
 /// An initialization above the limit comes down at the same speed.
 pub(crate) fn closed_form(c: &Components, network: &Network, times: &[f64]) -> Vec<Vec<f64>> {
     let exponent = network.exponent();
-    let start = network.layer_start();
+    let start = part(Part::SpecGdDeepStart, network.layer_start());
+    let root = part(Part::SpecGdDeepRoot, 1.0 / f64::from(exponent));
+    let slope = if exponent == 1 { Part::SpecGdSlope } else { Part::SpecGdDeepTime };
     times
         .iter()
         .map(|&t| {
             c.limits()
                 .into_iter()
                 .map(|limit| {
-                    let distance = limit.powf(1.0 / f64::from(exponent)) - start;
-                    if t >= distance.abs() { limit } else { (start + t.copysign(distance)).powi(exponent) }
+                    let limit = part(Part::SpecGdLimit, limit);
+                    let distance = limit.powf(root) - start;
+                    if t >= distance.abs() { limit } else { (start + part(slope, t.copysign(distance))).powi(exponent) }
                 })
                 .collect()
         })
@@ -40,7 +44,7 @@ pub(crate) fn discrete(c: &Components, eta: f64, steps: usize) -> Vec<f64> {
             }
             let above = (limit / eta).ceil();
             let past = n - above;
-            if past < 0.0 { eta * n } else { eta * (above - past % 2.0) }
+            if past < 0.0 { part(Part::SpecGdGrid, eta * n) } else { eta * (above - part(Part::SpecGdAlternation, past % 2.0)) }
         })
         .collect()
 }

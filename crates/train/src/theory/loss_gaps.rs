@@ -2,7 +2,7 @@
 
 use isorate_results::Record;
 use isorate_theory::{
-    Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, bilinear_gap_curves, gap_curves, losses, trajectory,
+    GapRow, Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, bilinear_gap_curves, gap_curves, losses, trajectory,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +56,7 @@ impl TheoryRun for LossGaps {
     /// component.
     ///
     /// Group `linear`: closed form with the theorems' `minority_bound` and `balanced_bound`, and simulation. Group `bilinear`, both
-    /// layers from e^(−δ): closed form of `gd`, and simulation of both (the normalized flow has no closed form there).
+    /// layers from e^(−δ): closed form (of `ngd`: GD's path, re-timed) and simulation.
     fn execute(&self) -> Result<Findings, Error> {
         let run = self;
         let mixture = Mixture::new(run.mixture.clone())?;
@@ -64,13 +64,7 @@ impl TheoryRun for LossGaps {
         let mut records = Vec::new();
         for row in gap_curves(&mixture, &linear.dense())? {
             let base = |rule: &str| linear.base(rule, row.t, "closed-form");
-            for (rule, minority, balanced) in [
-                ("gd", Some(row.gf_minority_gap()), Some(row.gf_balanced_gap())),
-                ("ngd", row.ngf_minority_gap(), row.ngf_balanced_gap()),
-            ] {
-                records.extend(minority.map(|gap| base(rule).metric("minority_gap").value(gap)));
-                records.extend(balanced.map(|gap| base(rule).metric("balanced_gap").value(gap)));
-            }
+            records.extend(linear.gaps(&row));
             if let Some(bounds) = row.bounds {
                 records.push(base("gd").metric("minority_bound").value(bounds.gf_minority));
                 records.push(base("gd").metric("balanced_bound").value(bounds.gf_balanced));
@@ -84,11 +78,9 @@ impl TheoryRun for LossGaps {
         let horizon = mixture.horizon().sqrt() - network.layer_start();
         let bilinear = GapGrid { mixture: &mixture, network, group: "bilinear", horizon, run };
         for row in bilinear_gap_curves(&mixture, run.bilinear_delta, &bilinear.dense())? {
-            let base = bilinear.base("gd", row.t, "closed-form");
-            records.push(base.clone().metric("minority_gap").value(row.gf_minority_gap()));
-            records.push(base.metric("balanced_gap").value(row.gf_balanced_gap()));
+            records.extend(bilinear.gaps(&row));
         }
-        records.extend(bilinear.simulate(run.points)?);
+        records.extend(bilinear.simulate(run.marks)?);
         Ok(records.into())
     }
 }
@@ -113,6 +105,19 @@ impl GapGrid<'_> {
 
     fn base(&self, rule: &str, t: f64, split: &str) -> Record {
         Record::at_step(whole(t / self.eta()) as u64).time(t).of(rule).split(split).group(self.group)
+    }
+
+    fn gaps(&self, row: &GapRow) -> Vec<Record> {
+        let base = |rule: &str| self.base(rule, row.t, "closed-form");
+        let mut records = Vec::new();
+        for (name, minority, balanced) in [
+            ("gd", Some(row.gf_minority_gap()), Some(row.gf_balanced_gap())),
+            ("ngd", row.ngf_minority_gap(), row.ngf_balanced_gap()),
+        ] {
+            records.extend(minority.map(|gap| base(name).metric("minority_gap").value(gap)));
+            records.extend(balanced.map(|gap| base(name).metric("balanced_gap").value(gap)));
+        }
+        records
     }
 
     /// Gaps of simulated matrices after `count` evenly spaced numbers of steps, the last at t*.

@@ -1,8 +1,14 @@
 //! Runs of the theory: one file for each kind of experiment, from its settings to its records.
 
 mod checks;
+mod condition1;
+mod condition_map;
+mod depth;
 mod diagnosis;
 mod loss_gaps;
+mod muon_overshoot;
+mod sharp;
+mod spectral_power;
 mod trajectories;
 
 use std::collections::BTreeMap;
@@ -70,8 +76,14 @@ pub(crate) struct TheoryKind {
 
 pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
+    TheoryKind { name: "depth", parse: parse::<depth::Depth> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
+    TheoryKind { name: "condition-1", parse: parse::<condition1::Condition1> },
+    TheoryKind { name: "sharp-constants", parse: parse::<sharp::SharpConstants> },
+    TheoryKind { name: "condition-map", parse: parse::<condition_map::ConditionMap> },
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
+    TheoryKind { name: "spectral-power", parse: parse::<spectral_power::SpectralPower> },
+    TheoryKind { name: "muon-overshoot", parse: parse::<muon_overshoot::MuonOvershoot> },
     TheoryKind { name: "diagnosis", parse: parse::<diagnosis::Diagnosis> },
 ];
 
