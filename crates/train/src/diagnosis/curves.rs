@@ -30,17 +30,15 @@ impl Part {
         }
     }
 
-    /// The mean over the minority classes.
-    #[expect(clippy::unused_self, reason = "it belongs with `balanced`")]
-    pub(super) fn minority(&self, losses: &[ClassLoss], data: &LabelledMoments) -> f64 {
-        let minority = data.minority();
-        minority.iter().map(|&class| losses[class].loss).sum::<f64>() / minority.len() as f64
-    }
-
     /// The mean over all classes.
     fn balanced(&self, losses: &[ClassLoss]) -> f64 {
         self.present.iter().map(|&class| losses[class].loss).sum::<f64>() / self.present.len() as f64
     }
+}
+
+/// The mean over the minority classes.
+pub(super) fn minority(losses: &[ClassLoss], classes: &[usize]) -> f64 {
+    classes.iter().map(|&class| losses[class].loss).sum::<f64>() / classes.len() as f64
 }
 
 /// Losses of the three rules after the same numbers of steps.
@@ -50,7 +48,7 @@ pub(super) struct Curves {
     pub(super) held_out: Option<Part>,
     /// The prediction at the same times.
     predicted: Vec<LossRow>,
-    minority: Vec<usize>,
+    pub(super) minority: Vec<usize>,
 }
 
 impl Curves {
@@ -115,7 +113,7 @@ pub(super) fn gaps(curves: &Curves, prediction: &Prediction, plan: &Plan) -> Res
             rows.iter().map(|row| (row.t, predicted_gap(row, rule, loss, &curves.minority))).collect();
         let measured = |part: &Part| -> Vec<(f64, f64)> {
             let of = |losses: &[ClassLoss]| match loss {
-                "minority" => curves.minority.iter().map(|&c| losses[c].loss).sum::<f64>() / curves.minority.len() as f64,
+                "minority" => minority(losses, &curves.minority),
                 _ => part.balanced(losses),
             };
             let pairs = part.path(rule).iter().zip(&part.specgd);
@@ -148,14 +146,14 @@ pub(super) fn gaps(curves: &Curves, prediction: &Prediction, plan: &Plan) -> Res
 pub(super) fn equal_loss(curves: &Curves, data: &LabelledMoments, plan: &Plan) -> Option<EqualLoss> {
     let part = &curves.train;
     let training = |losses: &[ClassLoss]| losses.iter().zip(data.priors()).map(|(l, p)| p * l.loss).sum::<f64>();
-    let ngd: Vec<(f64, f64)> = part.ngd.iter().map(|losses| (training(losses), part.minority(losses, data))).collect();
+    let ngd: Vec<(f64, f64)> = part.ngd.iter().map(|losses| (training(losses), minority(losses, &curves.minority))).collect();
     let mut best: Option<EqualLoss> = None;
     for (index, losses) in part.specgd.iter().enumerate().skip(1) {
-        let (loss, minority) = (training(losses), part.minority(losses, data));
+        let (loss, rare) = (training(losses), minority(losses, &curves.minority));
         let Some(after) = ngd.iter().position(|(training, _)| *training <= loss).filter(|&after| after > 0) else { continue };
         let ((l0, m0), (l1, m1)) = (ngd[after - 1], ngd[after]);
         let part = (l0 - loss) / (l0 - l1);
-        let lead = m0 + part * (m1 - m0) - minority;
+        let lead = m0 + part * (m1 - m0) - rare;
         if best.as_ref().is_none_or(|best| lead > best.lead) {
             let (s0, s1) = (plan.steps[after - 1] as f64, plan.steps[after] as f64);
             let ngd_step = s0 + part * (s1 - s0);

@@ -5,10 +5,10 @@ mod records;
 mod report;
 mod source;
 
-use isorate_data::{ClassMoments, LabelledFeatures, Table, Treatment, step_imbalance};
+use isorate_data::{ClassLoss, ClassMoments, LabelledFeatures, Table, Treatment, step_imbalance};
 use isorate_theory::{LabelledMoments, Plan, Prediction, Rule, trust};
 
-use self::curves::{Curves, equal_loss, gaps};
+use self::curves::{Curves, equal_loss, gaps, minority};
 use self::report::{Accuracies, ClassReport, ComponentReport, IdealReport};
 pub use self::report::{DiagnosisReport, EqualLoss, GapReport};
 pub(crate) use self::source::{NAMES, checksum};
@@ -89,7 +89,7 @@ pub fn diagnose(source: &Source, config: &DiagnosisConfig) -> Result<DiagnosisRe
         last_saturation: prediction.last_saturation(),
         gaps: gaps(&curves, &prediction, &plan)?,
         equal_loss: equal_loss(&curves, &data, &plan),
-        accuracies: accuracies(&curves, &data),
+        accuracies: accuracies(&curves),
     })
 }
 
@@ -134,22 +134,22 @@ fn ideal(data: &LabelledMoments) -> Option<IdealReport> {
 }
 
 /// Accuracies when `SpecGD` has its largest measured lead over NGD in the minority loss.
-fn accuracies(curves: &Curves, data: &LabelledMoments) -> Vec<Accuracies> {
+fn accuracies(curves: &Curves) -> Vec<Accuracies> {
     let measured = [("training", Some(&curves.train)), ("held-out", curves.held_out.as_ref())];
     let parts = measured.into_iter().filter_map(|(rows, part)| Some((rows, part?)));
     parts
         .map(|(rows, part)| {
-            let lead = |index: usize| part.minority(&part.ngd[index], data) - part.minority(&part.specgd[index], data);
+            let of = |path: &[Vec<ClassLoss>], index: usize| minority(&path[index], &curves.minority);
+            let lead = |index: usize| of(&part.ngd, index) - of(&part.specgd, index);
             let mut best = 0;
             for index in 0..part.ngd.len() {
                 if lead(index) > lead(best) {
                     best = index;
                 }
             }
-            let of = |losses: &[isorate_data::ClassLoss]| {
-                let minority = data.minority();
+            let of = |losses: &[ClassLoss]| {
                 let mean = |classes: &[usize]| classes.iter().map(|&c| losses[c].accuracy).sum::<f64>() / classes.len() as f64;
-                (mean(&minority), mean(&(0..losses.len()).collect::<Vec<_>>()))
+                (mean(&curves.minority), mean(&(0..losses.len()).collect::<Vec<_>>()))
             };
             Accuracies {
                 rows: rows.to_owned(),
