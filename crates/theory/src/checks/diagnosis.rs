@@ -271,7 +271,7 @@ mod tests {
     /// The numbers that the derivation quotes.
     #[test]
     #[ignore = "prints the calibration: cargo test --release -p isorate-theory calibration -- --ignored --nocapture"]
-    #[expect(clippy::print_stdout, reason = "it is there to print")]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a length")]
     fn calibration() {
         let trials: Vec<Trial> = (0..2400).into_par_iter().map(|index| trial(0, index).expect("follows")).collect();
         let bounds = [0.0, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 4.0, 1e9];

@@ -61,13 +61,13 @@ fn check_eta(eta: f64, horizon: f64, largest: f64) -> Result<()> {
         "the step size must be positive and finite".to_owned()
     } else if eta >= 2.0 / largest {
         format!(
-            "gradient descent diverges on these data from 2/λ = {:e} on, λ being the largest eigenvalue of Σ_xx",
+            "gradient descent diverges on these data from 2/λ = {:.3e} on, λ being the largest eigenvalue of Σ_xx",
             2.0 / largest
         )
     } else if eta > most {
-        format!("takes fewer than {FEWEST_STEPS} steps to the end at {horizon:e}, three times the last saturation")
+        format!("takes fewer than {FEWEST_STEPS} steps to the end at {horizon:.3e}, three times the last saturation")
     } else if eta < fewest {
-        format!("takes more than {MOST_STEPS} steps to the end at {horizon:e}, three times the last saturation")
+        format!("takes more than {MOST_STEPS} steps to the end at {horizon:.3e}, three times the last saturation")
     } else {
         return Ok(());
     };
@@ -111,10 +111,10 @@ mod tests {
 
     #[test]
     fn step_sizes_are_round_and_stable() {
-        assert_eq!(round_down(0.0034), 0.002);
-        assert_eq!(round_down(0.05), 0.05);
-        assert_eq!(round_down(7.0), 5.0);
-        assert_eq!(round_down(1e-9), 1e-9);
+        assert_eq!(round_down(0.0034).to_bits(), 0.002_f64.to_bits());
+        assert_eq!(round_down(0.05).to_bits(), 0.05_f64.to_bits());
+        assert_eq!(round_down(7.0).to_bits(), 5.0_f64.to_bits());
+        assert_eq!(round_down(1e-9).to_bits(), 1e-9_f64.to_bits());
         let config = MixtureConfig { priors: vec![0.7, 0.3], mean_norm: 3.0, noise_std: 1.0, dim: Some(4), seed: 0 };
         let (mixture, data, _) = of_mixture(config);
         let plan = Plan::new(&data, None, 30).expect("valid");
