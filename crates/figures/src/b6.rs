@@ -15,13 +15,17 @@ const BOUNDARIES: [(&str, &str, &str); 3] = [
     ("ngd", "balanced_boundary", "NGD, balanced loss: gap ≥ μt/2 below the line"),
 ];
 
-/// The finite values of one metric over SNR, for one k.
+/// The finite values above 0 (a boundary at 0 has no place on a logarithmic axis) of one metric over SNR, for one k.
 fn over_snr(run: &Run, (rule, metric): (&str, &str), group: &str) -> Vec<Pair> {
     let values = |rule: &str, metric: &str| -> Vec<(u64, f64)> {
         run.records
             .iter()
             .filter(|record| {
-                record.optimizer == rule && record.metric == metric && record.group == group && record.value.is_finite()
+                record.optimizer == rule
+                    && record.metric == metric
+                    && record.group == group
+                    && record.value.is_finite()
+                    && record.value > 0.0
             })
             .map(|record| (record.step, record.value))
             .collect()
@@ -44,21 +48,22 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     if classes.is_empty() {
         return Err(selection.missing("record with a number of classes as its group"));
     }
-    let mut panels = Vec::new();
+    let (mut panels, mut nowhere) = (vec![], vec![]);
     for (index, (rule, metric, title)) in BOUNDARIES.into_iter().enumerate() {
         let (mut lines, mut bounds, mut labels) = (vec![], vec![], vec![]);
         for (rank, k) in classes.iter().enumerate() {
             let group = k.to_string();
             let colour = style::component(rank, classes.len());
             let points = over_snr(run, (rule, metric), &group);
-            let Some(&end) = points.last() else {
-                return Err(selection.missing(format!("record with optimizer `{rule}`, metric `{metric}`, group `{group}`")));
-            };
-            labels.push(Label { text: format!("k = {k}"), end, colour });
-            lines.push(Series::Line { points, colour, width: style::LINE_WIDTH });
+            if let Some(&end) = points.last() {
+                labels.push(Label { text: format!("k = {k}"), end, colour });
+                lines.push(Series::Line { points, colour, width: style::LINE_WIDTH });
+            } else {
+                nowhere.push(format!("k = {k} in panel {}", ["a", "b", "c"][index]));
+            }
             bounds.push(Series::Dashed { points: over_snr(run, ("mixture", "prior_bound"), &group), colour });
         }
-        panels.push(panel(title, "smallest prior p_{m}", index % 2 == 1, bounds, lines, labels));
+        panels.push(panel(title, "smallest prior p_{m}", bounds, lines, labels));
     }
     let (mut lines, mut labels) = (vec![], vec![]);
     for (rank, k) in classes.iter().enumerate() {
@@ -69,7 +74,21 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
             lines.push(Series::Line { points, colour, width: style::LINE_WIDTH });
         }
     }
-    panels.push(panel("NGD, minority loss: SpecGD ahead below the line", "time t/t*", false, vec![], lines, labels));
+    let mut last = panel("NGD, minority loss: SpecGD ahead below the line", "time t/t*", vec![], lines, labels);
+    let highest = last.series.iter().flat_map(Series::heights).fold(1.0, f64::max);
+    last.y = Axis::linear_with_room("time t/t*", 0.0, highest, 6);
+    panels.push(last);
+    // 1/4 holds up to equal priors where every boundary is at 1/k.
+    let everywhere = classes.iter().all(|k| {
+        let points = over_snr(run, ("gd", "minority_boundary"), &k.to_string());
+        !points.is_empty() && points.iter().all(|point| (point.1 * *k as f64 - 1.0).abs() < 1e-9)
+    });
+    let minority = if everywhere { " The bound μt/4 for the minority loss of GD holds for every p_{m} here." } else { "" };
+    let nowhere = if nowhere.is_empty() {
+        String::new()
+    } else {
+        format!(" It fails for every p_{{m}}, and has no line, for {}.", nowhere.join(", "))
+    };
     let keys = vec![
         Key { sample: Sample::Line(style::INK), text: "boundary for one minority class, other priors equal".into() },
         Key { sample: Sample::Dashed(style::INK), text: "the theorems' condition p_{m} = 1/(5 SNR + 6k)".into() },
@@ -80,11 +99,17 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         columns: 2,
         panels,
         keys,
-        caption: String::new() + selection.scale(),
+        caption: format!(
+            "One minority class, the other priors equal; μ = k/3 for GD, any μ for NGD; {} scale. Boundaries: the smallest p_{{m}} at which the gap \
+             falls below μt/2 somewhere on (0, t*]; a line that ends at 1/k means that the bound holds up to equal priors.{nowhere}{minority} On (0, t*] itself no gap \
+             becomes negative for any p_{{m}}. Last panel: with p_{{m}} at the condition, the time at which SpecGD falls behind NGD in the minority loss; no line where it is \
+             ahead at all times looked at.",
+            selection.scale()
+        ),
     })
 }
 
-fn panel(title: &str, y: &str, shares_y: bool, bounds: Vec<Series>, lines: Vec<Series>, labels: Vec<Label>) -> Panel {
+fn panel(title: &str, y: &str, bounds: Vec<Series>, lines: Vec<Series>, labels: Vec<Label>) -> Panel {
     let series: Vec<Series> = bounds.into_iter().chain(lines).collect();
     let points = || {
         series.iter().flat_map(|series| match series {
@@ -102,7 +127,7 @@ fn panel(title: &str, y: &str, shares_y: bool, bounds: Vec<Series>, lines: Vec<S
         title: title.to_owned(),
         x: axis("SNR = μ²/σ²", range(|point| point.0)),
         y: axis(y, range(|point| point.1)),
-        shares_y,
+        shares_y: false,
         series,
         labels,
     }

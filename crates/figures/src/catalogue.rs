@@ -4,7 +4,7 @@ use isorate_results::{Run, write_atomic};
 
 use crate::export::{Images, images};
 use crate::figure::Figure;
-use crate::{Error, Table, a2, b1, b2, b5, b6, d1, f1, f2, f5, f6, t1, t2, t5, t6};
+use crate::{Error, Table, a1, a2, b1, b2, b3, b4, b5, b6, d1, f1, f2, f4, f5, f6, t1, t2, t4, t5, t6};
 
 /// A figure or table that can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,23 @@ const CATALOGUE: &[(Entry, Make)] = &[
         Make::Figure(f1::figure),
     ),
     (Entry { id: "f2", title: "Growth of the components under GD, NGD and SpecGD", experiment: "f2" }, Make::Figure(f2::figure)),
+    (
+        Entry { id: "f4", title: "Accuracy under cross-entropy, and the best stopping points", experiment: "f4" },
+        Make::Figure(f4::figure),
+    ),
     (Entry { id: "f5", title: "Loss gaps to SpecGD and the bounds of the theorems", experiment: "f5" }, Make::Figure(f5::figure)),
+    (
+        Entry { id: "b3", title: "The response of Newton–Schulz steps, and a rare component under them", experiment: "b3" },
+        Make::Figure(b3::figure),
+    ),
+    (
+        Entry { id: "b4", title: "Growth of the components under Shampoo with accumulated statistics", experiment: "b4" },
+        Make::Figure(b4::figure),
+    ),
+    (
+        Entry { id: "a1", title: "Finite samples against the population's trajectories", experiment: "a1" },
+        Make::Figure(a1::figure),
+    ),
     (
         Entry { id: "a2", title: "Movement of the trajectories against the residual of Condition 1", experiment: "a2" },
         Make::Figure(a2::figure),
@@ -64,6 +80,7 @@ const CATALOGUE: &[(Entry, Make)] = &[
         Entry { id: "b2", title: "Muon's overshoot beyond the limits over its momentum", experiment: "b2" },
         Make::Figure(b2::figure),
     ),
+    (Entry { id: "t4", title: "Best stopping points under cross-entropy", experiment: "f4" }, Make::Table(t4::table)),
     (Entry { id: "t5", title: "The sharp constants of the theorems", experiment: "b5" }, Make::Table(t5::table)),
     (Entry { id: "t6", title: "Data sets diagnosed: prediction against measurement", experiment: "d1" }, Make::Table(t6::table)),
 ];

@@ -49,7 +49,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         number("delta"),
         number("fraction"),
         number("fraction"),
-        number("error_depth"),
+        number("error_layers"),
         mixture(run, &priors),
         selection.scale(),
     );

@@ -12,10 +12,13 @@
     reason = "captions and table cells are short and made once: `write!` would need an unused result"
 )]
 
+mod a1;
 mod a2;
 mod axis;
 mod b1;
 mod b2;
+mod b3;
+mod b4;
 mod b5;
 mod b6;
 mod canvas;
@@ -27,6 +30,7 @@ mod error;
 mod export;
 mod f1;
 mod f2;
+mod f4;
 mod f5;
 mod f6;
 mod figure;
@@ -35,9 +39,11 @@ mod layout;
 mod panel;
 mod pdf;
 mod select;
+mod stopping;
 pub mod style;
 mod t1;
 mod t2;
+mod t4;
 mod t5;
 mod t6;
 mod table;

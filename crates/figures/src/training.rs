@@ -217,7 +217,7 @@ pub(crate) fn describe(run: &Run) -> String {
 }
 
 /// `12,000`.
-fn thousands(count: f64) -> String {
+pub(crate) fn thousands(count: f64) -> String {
     let digits = format!("{count:.0}");
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {

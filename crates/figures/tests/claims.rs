@@ -7,7 +7,7 @@ use isorate_results::{Record, Run};
 
 mod synthetic;
 
-use synthetic::{diverge, f1, frozen, t1, theorem, three};
+use synthetic::{a1, diverge, f1, f4, frozen, t1, theorem, three};
 
 const CLAIMS: &str = include_str!("../../../paper/claims.toml");
 
@@ -26,7 +26,7 @@ fn everything() -> Vec<Run> {
             checks.notes.insert(format!("{check}.{name}"), text.into());
         }
     }
-    runs.extend([three().f2(), theorem().f5(false), checks]);
+    runs.extend([three().f2(), theorem().f5(false), checks, f4(), a1()]);
     runs.extend(frozen());
     runs
 }
@@ -34,6 +34,8 @@ fn everything() -> Vec<Run> {
 fn claim(check: &str) -> String {
     let figure = if check.contains("accuracy-lead") {
         "f1"
+    } else if check.contains("stopping-lead") {
+        "f4"
     } else if check.contains("gap-above") {
         "f5"
     } else if check.contains("theory-check") {
@@ -61,7 +63,7 @@ fn the_claims_of_the_repository_are_read_and_decided() {
     assert!(none.iter().all(|claim| claim.state == State::NotRun && claim.value.is_none() && claim.scale.is_none()));
     let states = evaluate(CLAIMS, &everything()).unwrap();
     let failed: Vec<&str> = states.iter().filter(|claim| claim.state != State::Holds).map(|claim| claim.id.as_str()).collect();
-    assert_eq!(failed, ["thm2-balanced"], "{states:#?}");
+    assert_eq!(failed, ["thm2-balanced", "f4-canonical-small-sample", "f4-canonical-population"], "{states:#?}");
 }
 
 #[test]
@@ -118,6 +120,34 @@ fn accuracy_lead() {
     assert_eq!((state.state, state.spread), (State::Holds, None));
     let message = failure(&claim(&check(0.0, 2.0).replace("minority", "class-77")), &runs);
     assert!(message.contains("class-77"), "{message}");
+}
+
+#[test]
+fn stopping_lead() {
+    let check = |over: &str, data: &str, basis: &str, bound: f64| {
+        format!(
+            "{{ kind = \"stopping-lead\", of = \"specgd\", over = {over}, score = \"worst\", data = \"{data}\", basis = \"{basis}\", bound = {bound:?} }}"
+        )
+    };
+    let both = "[\"ngd\", \"signgd\"]";
+    // 0.65 and 0.69 against 0.55 of SignGD, the stronger one.
+    let state = one(&check(both, "n-2000", "rotated", 0.0), &[f4()]);
+    assert_eq!(state.state, State::Holds);
+    assert!((state.value.unwrap() - 0.12).abs() < 1e-12 && (state.spread.unwrap() - 0.0008_f64.sqrt()).abs() < 1e-12);
+    assert!(state.quantity.contains("best of NGD, SignGD") && state.quantity.ends_with("n = 2000, mean over 2 seeds"));
+    assert_eq!(one(&check(both, "n-2000", "rotated", 0.2), &[f4()]).state, State::Fails);
+    assert_eq!(one(&check("[\"signgd\"]", "population", "canonical", 0.0), &[f4()]).state, State::Fails);
+    // What was not run says nothing.
+    assert_eq!(one(&check(both, "n-7", "rotated", 0.0), &[f4()]).state, State::NotRun);
+    assert_eq!(one(&check(both, "n-2000", "canonical", 0.0), &[f4()]).state, State::NotRun);
+    assert_eq!(one(&check(both, "n-2000", "rotated", 0.0), &[]).state, State::NotRun);
+    for (wrong, said) in [("skewed", "`basis` is `skewed`"), ("rotated", "the list of rules")] {
+        let over = if wrong == "rotated" { "[]" } else { both };
+        let message = failure(&claim(&check(over, "n-2000", wrong, 0.0)), &[]);
+        assert!(message.contains(said), "{message}");
+    }
+    let message = failure(&claim(&check(both, "n-2000", "rotated", 0.0).replace("worst", "best")), &[]);
+    assert!(message.contains("`score` is `best`"), "{message}");
 }
 
 #[test]

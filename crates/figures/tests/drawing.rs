@@ -7,13 +7,13 @@ use isorate_results::Run;
 
 mod synthetic;
 
-use synthetic::{diverge, f1, frozen, moments_run, t1, ten, theorem, three, training_run};
+use synthetic::{a1, b3, diverge, f1, f4, frozen, moments_run, t1, ten, theorem, three, training_run};
 
 const ALL: [&str; 5] = ["muon", "nmd", "signum", "sgd", "adam"];
 
 fn everything() -> Vec<Run> {
     let mut runs = f1(&ALL, 3);
-    runs.extend([three().f2(), theorem().f5(true), t1()]);
+    runs.extend([three().f2(), theorem().f5(true), b3(), three().b4(), t1(), f4(), a1()]);
     runs.extend(frozen());
     runs
 }
@@ -49,7 +49,7 @@ fn names_are_found_in_small_and_capital_letters() {
 #[test]
 fn all_formats_are_whole_and_the_same_every_time() {
     let runs = everything();
-    for id in ["f1", "f2", "f5"] {
+    for id in ["f1", "f2", "f4", "f5", "a1"] {
         let first = images(id, &runs);
         assert!(first.svg.starts_with("<svg ") && first.svg.ends_with("</svg>\n"), "{id}");
         assert!(!first.svg.contains("<text"), "{id}: text must be outlines");
@@ -93,12 +93,35 @@ fn the_svg_says_what_it_shows() {
     }
     let svg = images("f2", &[three().f2()]).svg;
     assert!(svg.contains("priors p = (0.5, 0.3, 0.2)"), "{}", &svg[..1200]);
+    let svg = images("f4", &[f4()]).svg;
+    for said in ["20 classes", "200 dimensions", "2 seeds", "Length of the means, noise and n are ours"] {
+        assert!(svg.contains(said), "{said}: {}", &svg[..1500]);
+    }
+    let svg = images("a1", &[a1()]).svg;
+    for said in ["SpecGD −0.50 ± 0.01", "8 samples", "overshoot"] {
+        assert!(svg.contains(said), "{said}: {}", &svg[..1900]);
+    }
     let svg = images("f5", &[theorem().f5(false)]).svg;
     for said in
         ["0.25 μt for the minority loss of GD", "0.5 μt for the balanced loss of GD", "balanced constant for NGD was chosen here"]
     {
         assert!(svg.contains(said), "{said}: {}", &svg[..1500]);
     }
+}
+
+#[test]
+fn best_stopping_points_are_tabulated_by_training_data() {
+    let table = table("t4", &[f4()]);
+    assert_eq!(table.headings, [(0, "n = 2,000".to_owned()), (4, "Population".to_owned())]);
+    // SpecGD, 0.75 and 0.79 over the two seeds; NGD at 0.6 in both, whose lead is paired.
+    let shown = |row: usize, column: usize| table.rows[row][column].shown.as_str();
+    assert_eq!((shown(0, 0), shown(0, 1), shown(0, 2)), ("SpecGD", "0.1", "74.0 to 75.0"));
+    assert_eq!((shown(0, 4), shown(0, 5), shown(0, 6)), ("77.0 ± 2.8", "78.0 ± 2.8", "–"));
+    assert_eq!((shown(1, 0), shown(1, 4), shown(1, 6)), ("NGD", "60.0 ± 0.0", "17.0 ± 2.8"));
+    assert_eq!((shown(3, 0), shown(3, 6)), ("SignGD, canonical means", "-3.0 ± 2.8"));
+    let mut run = f4();
+    run.records.retain(|record| record.metric != "best_worst");
+    assert!(error("t4", &[run]).contains("metric `best_worst`, group `n-2000.rotated.seed-…`"));
 }
 
 #[test]

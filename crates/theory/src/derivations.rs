@@ -7,6 +7,18 @@ pub mod depth {}
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/lemma.md"))]
 pub mod lemma {}
 
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/finite-samples.md"))]
+pub mod finite_samples {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/population-softmax.md"))]
+pub mod population_softmax {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/newton-schulz.md"))]
+pub mod newton_schulz {}
+
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/shampoo.md"))]
+pub mod shampoo {}
+
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/condition-1.md"))]
 pub mod condition_1 {}
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/spectral-power.md"))]

@@ -114,7 +114,7 @@ impl<'a> Recursion<'a> {
         }
         let floor = self.components.residual_floor(norm_squared.sqrt()) * largest_factor;
         let before = (self.step == 0 && self.exponent > 1 && self.values[0] == 0.0).then(|| self.momentum.clone());
-        self.rule.scalar_direction(&self.gradient, floor, &mut self.momentum, &mut self.direction);
+        self.rule.scalar_direction(&self.gradient, floor, self.step, &mut self.momentum, &mut self.direction);
         // The gradient of that first step vanishes with w₀: it leaves no trace in the momentum.
         if let Some(before) = before {
             self.momentum = before;

@@ -26,11 +26,11 @@ pub const ORTHOGONAL: f64 = 1e-6;
 /// ```
 /// use isorate_theory::GaussianMixture;
 ///
-/// let mixture = GaussianMixture::new(vec![0.8, 0.2], vec![vec![3.0, 0.0, 4.0], vec![0.0, 2.0, 0.0]], 1.0)?;
+/// let mixture = GaussianMixture::new(vec![0.8, 0.2], &[vec![3.0, 0.0, 4.0], vec![0.0, 2.0, 0.0]], 1.0)?;
 /// // s_yx = p ‖μ‖, s_xx = p ‖μ‖² + σ²
 /// assert_eq!(mixture.components()?.s_yx(), [4.0, 0.4]);
 /// assert_eq!(mixture.components()?.s_xx(), [21.0, 1.8]);
-/// let oblique = GaussianMixture::new(vec![0.8, 0.2], vec![vec![1.0, 0.0], vec![3.0, 4.0]], 1.0)?;
+/// let oblique = GaussianMixture::new(vec![0.8, 0.2], &[vec![1.0, 0.0], vec![3.0, 4.0]], 1.0)?;
 /// assert!(oblique.components().is_err_and(|error| error.to_string().contains("cosine 0.6")));
 /// # Ok::<(), isorate_theory::Error>(())
 /// ```
@@ -45,7 +45,7 @@ pub struct GaussianMixture {
 
 impl GaussianMixture {
     /// Checks priors, means (`means[c]` is μ_c ∈ R^d, not zero) and the noise's standard deviation σ.
-    pub fn new(priors: Vec<f64>, means: Vec<Vec<f64>>, noise_std: f64) -> Result<Self> {
+    pub fn new(priors: Vec<f64>, means: &[Vec<f64>], noise_std: f64) -> Result<Self> {
         check_priors(&priors)?;
         check_scale("noise_std", noise_std)?;
         if means.len() != priors.len() {
@@ -159,8 +159,8 @@ mod tests {
         let config = MixtureConfig { priors: vec![0.5, 0.3, 0.2], mean_norm: 1.3, noise_std: 0.7, dim: Some(5), seed: 4 };
         let mixture = Mixture::new(config).expect("valid");
         let moments = mixture.matrix_moments().expect("small");
-        let means = (0..3).map(|c| (0..5).map(|i| 1.3 * moments.right()[(i, c)]).collect()).collect();
-        let general = GaussianMixture::new(vec![0.5, 0.3, 0.2], means, 0.7).expect("valid");
+        let means: Vec<Vec<f64>> = (0..3).map(|c| (0..5).map(|i| 1.3 * moments.right()[(i, c)]).collect()).collect();
+        let general = GaussianMixture::new(vec![0.5, 0.3, 0.2], &means, 0.7).expect("valid");
         for (a, b) in general.components().expect("orthogonal").pairs().zip(mixture.components().pairs()) {
             assert!((a.0 - b.0).abs() < 1e-15 && (a.1 - b.1).abs() < 1e-15);
         }
@@ -172,18 +172,18 @@ mod tests {
     #[test]
     fn with_equal_priors_condition_1_holds_whatever_the_means() {
         let means = vec![vec![1.0, 0.2, 0.0], vec![0.5, 1.0, 0.3], vec![-0.4, 0.1, 2.0]];
-        let equal = GaussianMixture::new(vec![1.0 / 3.0; 3], means.clone(), 0.8).expect("valid");
+        let equal = GaussianMixture::new(vec![1.0 / 3.0; 3], &means, 0.8).expect("valid");
         assert!(equal.components().is_err());
         assert!(equal.matrix_moments().expect("small").condition1_residual() < 1e-14);
-        let unequal = GaussianMixture::new(vec![0.6, 0.3, 0.1], means, 0.8).expect("valid");
+        let unequal = GaussianMixture::new(vec![0.6, 0.3, 0.1], &means, 0.8).expect("valid");
         assert!(unequal.matrix_moments().expect("small").condition1_residual() > 1e-2);
     }
 
     #[test]
     fn errors_name_the_class_and_the_rule() {
         let message = |priors: &[f64], means: &[&[f64]], noise| {
-            let means = means.iter().map(|mean| mean.to_vec()).collect();
-            GaussianMixture::new(priors.to_vec(), means, noise)
+            let means: Vec<Vec<f64>> = means.iter().map(|mean| mean.to_vec()).collect();
+            GaussianMixture::new(priors.to_vec(), &means, noise)
                 .and_then(|mixture| mixture.components())
                 .expect_err("must be rejected")
                 .to_string()

@@ -36,6 +36,7 @@ pub mod derivations;
 mod diagnose;
 mod discrete;
 mod error;
+mod finite_sample;
 mod gaps;
 mod gaussian_mixture;
 mod growth;
@@ -50,7 +51,9 @@ mod moments;
 mod momentum;
 mod movement;
 mod network;
+mod newton_schulz;
 mod ode;
+mod ode_system;
 mod part;
 mod perturbation;
 mod power_order;
@@ -58,8 +61,13 @@ mod quadrature;
 mod random;
 mod ratios;
 mod rules;
+mod sample_error;
+mod sampling;
+mod shampoo;
 mod sharp;
 mod simulation;
+mod softmax;
+mod stopping;
 mod summation;
 mod trajectory;
 
@@ -69,6 +77,7 @@ pub use condition1::{CONDITION_1, Condition1, Matched};
 pub use diagnose::{LabelledMoments, LossRow, Match, Measure, Plan, Prediction, Trust, Window, follow, largest_error, trust};
 pub use discrete::discrete;
 pub use error::{Error, Result};
+pub use finite_sample::{ComponentPath, PowerLaw, SampleDescent, SampleRule, SampleStart};
 pub use gaps::{GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves, gap_curves};
 pub use gaussian_mixture::{GaussianMixture, ORTHOGONAL};
 pub use growth::growth_times;
@@ -83,14 +92,20 @@ pub use momentum::{
 };
 pub use movement::{Movement, movement, perturbed};
 pub use network::Network;
+pub use newton_schulz::NewtonSchulz;
 pub use perturbation::Perturbation;
 pub use power_order::{
     power_cycle_residual, power_flip_exponent, power_order_range, power_saturation_spread, power_saturation_times,
 };
 pub use rules::Rule;
+pub use sample_error::{gd_sampling_deviation, specgd_rate_loss, specgd_rate_share};
+pub use sampling::{Sample, SampleMoments, Sampler};
+pub use shampoo::{Accumulation, Shampoo, Sides, shampoo_average, shampoo_sum};
 pub use sharp::{
     Gap, Infimum, SharpConstant, SharpSearch, infimum_without_prior_condition, lead_end, proved_bound, search_infimum,
     sharp_constants, smallest_failing_prior,
 };
 pub use simulation::Simulation;
+pub use softmax::{PopulationLoss, SampleLoss};
+pub use stopping::{DescentConfig, PathPoint, Score, Scores, StoppingPoint, TestSet, TrainingData, best_stopping_point, descend};
 pub use trajectory::{Source, TrajectoryConfig, TrajectoryRow, trajectory};

@@ -71,7 +71,7 @@ impl Model {
         match kind {
             Kind::Means => {
                 let (priors, means) = (kind.need("priors", file.priors)?, kind.need("means", file.means)?);
-                GaussianMixture::new(priors, means, kind.need("noise_std", file.noise_std)?).map(Self::GaussianMixture)
+                GaussianMixture::new(priors, &means, kind.need("noise_std", file.noise_std)?).map(Self::GaussianMixture)
             }
             Kind::Mixture => Mixture::new(MixtureConfig {
                 priors: kind.need("priors", file.priors)?,

@@ -36,14 +36,7 @@ pub struct Movement {
 pub fn movement(moments: &MatrixMoments, rule: Rule, horizon: f64, steps: usize) -> Result<Movement> {
     let components = moments.components();
     let perturbation = Perturbation::of(moments)?;
-    let (size, gain): (&dyn Fn(f64) -> Result<Mat<f64>>, &dyn Fn(f64) -> Result<f64>) = match rule {
-        Rule::Gd => (&|t| Ok(perturbation.gd(t)), &|t| Ok(perturbation.gd_gain(t))),
-        Rule::Ngd => (&|t| Ok(perturbation.ngd(t)), &|t| Ok(perturbation.ngd_gain(t))),
-        Rule::SpecGd => (&|t| perturbation.specgd(t), &|t| perturbation.specgd_gain(t)),
-        _ => {
-            return Err(Error::setting("rule", rule.name(), "has no first-order term here", "use gd, ngd or specgd"));
-        }
-    };
+    first_order(&perturbation, rule, 0.0)?;
     if steps < MARKS {
         return Err(Error::setting("steps", steps, format!("must be at least {MARKS}"), "200 steps resolve the trajectories"));
     }
@@ -54,7 +47,7 @@ pub fn movement(moments: &MatrixMoments, rule: Rule, horizon: f64, steps: usize)
     }
     let marks: Vec<usize> = (1..=MARKS).map(|i| i * steps / MARKS).collect();
     let predicted = discrete(components, &Network::LINEAR, rule, eta, &marks)?;
-    let last = predicted.last().expect("there are marks");
+    let last = &predicted[MARKS - 1];
     let (whole, highest) = (last.iter().map(|a| a * a).sum::<f64>().sqrt(), last.iter().copied().fold(0.0, f64::max));
 
     let mut simulation = Simulation::new(moments, &Network::LINEAR, rule, eta, 0)?;
@@ -71,10 +64,22 @@ pub fn movement(moments: &MatrixMoments, rule: Rule, horizon: f64, steps: usize)
         found.components = found.components.max(apart / highest);
         // The last mark is the horizon itself, whatever the product of steps and η rounds to.
         let t = (mark as f64 * eta).min(horizon);
-        found.first_order = found.first_order.max(frobenius(size(t)?.as_ref()) / whole);
-        found.largest_first_order = found.largest_first_order.max(perturbation.absolute() * gain(t)? / whole);
+        let (size, gain) = first_order(&perturbation, rule, t)?;
+        found.first_order = found.first_order.max(size / whole);
+        found.largest_first_order = found.largest_first_order.max(perturbation.absolute() * gain / whole);
     }
     Ok(found)
+}
+
+/// ‖δ(t)‖_F to first order, and the largest for ‖B‖_F = 1.
+fn first_order(perturbation: &Perturbation, rule: Rule, t: f64) -> Result<(f64, f64)> {
+    let (movement, gain) = match rule {
+        Rule::Gd => (perturbation.gd(t), perturbation.gd_gain(t)),
+        Rule::Ngd => (perturbation.ngd(t), perturbation.ngd_gain(t)),
+        Rule::SpecGd => (perturbation.specgd(t)?, perturbation.specgd_gain(t)?),
+        _ => return Err(Error::setting("rule", rule.name(), "has no first-order term here", "use gd, ngd or specgd")),
+    };
+    Ok((frobenius(movement.as_ref()), gain))
 }
 
 /// The components of a mixture in random bases, with a random residual of Condition 1, ‖B‖_F = `relative` ‖S_xx‖_F.

@@ -31,6 +31,54 @@ parts! {
     LossSignal => ["loss-matrix"],
     /// σ² Σ_j α_j² in every loss.
     LossNoise => ["loss-matrix"],
+    /// The means' term of the population's cross-entropy gradient.
+    SoftmaxMeans => ["softmax-population"],
+    /// The noise's term of the population's cross-entropy gradient.
+    SoftmaxNoise => ["softmax-population"],
+    /// The variance of Σ̂_yx,cc in that of GD's component.
+    SampleCross => ["sample-gd-constant"],
+    /// The covariance of Σ̂_yx,cc and Σ̂_xx,cc there.
+    SampleMixed => ["sample-gd-constant"],
+    /// The variance of Σ̂_xx,cc there.
+    SampleSecond => ["sample-gd-constant"],
+    /// Rotations between the classes in SpecGD's loss of rate.
+    RotationWithin => ["sample-specgd-rate"],
+    /// Rotations out of the span of the means there.
+    RotationBeyond => ["sample-specgd-rate"],
+    /// The noise in the share of the signal with few examples.
+    NoiseShare => ["sample-few"],
+    /// 3.4445 x in the Newton–Schulz quintic.
+    NewtonSchulzLinear => ["ns-matrix"],
+    /// −4.7750 x³ in it.
+    NewtonSchulzCubic => ["ns-matrix"],
+    /// 2.0315 x⁵ in it.
+    NewtonSchulzQuintic => ["ns-matrix"],
+    /// The squares of its critical points.
+    NewtonSchulzCritical => ["ns-range"],
+    /// 3.4445^steps.
+    NewtonSchulzSlope => ["ns-slope"],
+    /// The integral of 1/φ.
+    NewtonSchulzDelay => ["ns-delay"],
+    /// η s_xx κ/‖r‖.
+    NewtonSchulzDamping => ["ns-dead-zone"],
+    /// 2 ‖r‖/(η s_xx).
+    NewtonSchulzHover => ["ns-hover"],
+    /// φ(p_m/‖p‖) in the early gap to GD.
+    NewtonSchulzGap => ["ns-gap"],
+    /// μ p_m in it.
+    NewtonSchulzGapOfGd => ["ns-gap"],
+    /// u² − 1 − 2 ln u in Shampoo's closed form.
+    ShampooShape => ["shampoo-sum"],
+    /// 8 e_c in it.
+    ShampooDamping => ["shampoo-epsilon"],
+    /// The fraction of SpecGD that Shampoo's sum has at least.
+    ShampooSandwich => ["shampoo-sandwich"],
+    /// The lag of Shampoo's average.
+    ShampooLag => ["shampoo-rate"],
+    /// The distance at which Shampoo's average alternates.
+    ShampooHover => ["shampoo-hover"],
+    /// ε there.
+    ShampooHoverDamping => ["shampoo-hover"],
     /// μ p_c, the singular value s_yx,c of a mixture.
     LemmaCross => ["lemma-moments"],
     /// μ² p_c in s_xx,c.

@@ -17,6 +17,18 @@ pub(crate) enum Purpose {
     TheoremOne = 4,
     /// Parameter sets for Theorem 2.
     TheoremTwo = 5,
+    /// Labelled examples of a mixture.
+    Samples = 20,
+    /// Gaussian draws of the population's cross-entropy.
+    PopulationDraws = 21,
+    /// Gaussian draws of test and validation sets.
+    TestDraws = 22,
+    /// Small random initial weights.
+    InitialWeights = 23,
+    /// Matrices for the Newton–Schulz iteration.
+    NewtonSchulz = 50,
+    /// Parameter sets for Shampoo's gap.
+    ShampooGap = 51,
     /// Bases that are permutations with signs.
     Permutations = 30,
     /// Spectra of moments that come from no mixture.

@@ -95,7 +95,7 @@ impl TheoremSet {
     /// Up to t* every component of `SpecGD` is t, so with x_c = α_c/t
     /// L_c − L_c^Spec = μ t (1 − x_c)(1 − μ t (1 + x_c)/2) + ½ σ² t² (Σ_j x_j² − k):
     /// no difference of nearly equal numbers is left, and t → 0 is an ordinary value.
-    fn ratios(&self, t: f64, x: impl Iterator<Item = f64> + Clone) -> Ratios {
+    pub(crate) fn ratios(&self, t: f64, x: impl Iterator<Item = f64> + Clone) -> Ratios {
         let k = self.priors.len() as f64;
         let class = |x: f64| (1.0 - x) * (1.0 - 0.5 * self.mean_norm * t * (1.0 + x));
         let noise = 0.5 * self.variance * t / self.mean_norm * (x.clone().map(|x| x * x).sum::<f64>() - k);
@@ -209,7 +209,7 @@ impl<'a> Walk<'a> {
     }
 
     /// x_c = α_c/t = s_yx,c φ(s_xx,c τ) τ/t, and s_yx,c/‖s_yx‖ in the limit t → 0.
-    fn ratios(&self, tau: f64) -> Ratios {
+    pub(crate) fn ratios(&self, tau: f64) -> Ratios {
         let scale = if tau == 0.0 { 1.0 / self.start_speed } else { tau / self.time };
         let x: Vec<f64> =
             self.set.priors.iter().zip(&self.rates).map(|(p, rate)| self.set.mean_norm * p * scale * phi(rate * tau)).collect();

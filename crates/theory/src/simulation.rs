@@ -6,7 +6,7 @@ use crate::initialization;
 use crate::linalg::{SpectralMap, frobenius, multiply};
 use crate::moments::MatrixMoments;
 use crate::network::Network;
-use crate::rules::Rule;
+use crate::rules::{Preconditioner, Rule};
 use crate::summation::add_compensated;
 
 /// A matrix-level simulation of a rule on the population square loss ½ E‖y − W x‖².
@@ -43,6 +43,7 @@ struct Layer {
     weights: Mat<f64>,
     carry: Mat<f64>,
     momentum: Mat<f64>,
+    preconditioner: Preconditioner,
     gradient: Mat<f64>,
     direction: Mat<f64>,
     map: SpectralMap,
@@ -56,6 +57,7 @@ impl Layer {
             weights,
             carry: zeros(),
             momentum: zeros(),
+            preconditioner: Preconditioner::default(),
             gradient: zeros(),
             direction: zeros(),
             map: SpectralMap::new(rows, cols),
@@ -144,6 +146,7 @@ impl<'a> Simulation<'a> {
                 &layer.gradient,
                 floor * others,
                 &mut layer.momentum,
+                &mut layer.preconditioner,
                 &mut layer.map,
                 layer.direction.as_mut(),
             )?;

@@ -98,7 +98,7 @@ fn seeds_and_dimensions_change_the_directions_but_not_the_path() {
 fn errors_name_what_is_wrong_and_how_to_go_on() {
     let m = mixture();
     let deep = Network::new(2, None).expect("valid");
-    let small = Network::new(3, Some(2.0)).expect("valid");
+    let small = Network::new(3, Some(30.0)).expect("valid");
     let cases = [
         rows(&m, Rule::SignGd, &[1.0], Network::LINEAR, Source::ClosedForm),
         rows(&m, MUON, &[1.0], Network::LINEAR, Source::ClosedForm),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::State;
 use crate::figure::Pair;
 use crate::select::{Of, Selection, interpolate, list};
+use crate::stopping::{CONTENDERS, lead, stops};
 use crate::training::{self, Spread, count_epochs};
 use crate::{Error, style, t1};
 
@@ -24,6 +25,22 @@ pub enum Check {
         group: String,
         /// When; the measured epoch that is nearest to it counts, and if training ended before, the claim was not run.
         epoch: f64,
+        /// The lead that is asked for.
+        bound: f64,
+    },
+    /// Stopped at its best, one update rule is above each of the others stopped at theirs: the mean lead in test score over the strongest of
+    /// them, paired by seed, is above `bound` (fractions). Stopping points are chosen on validation data.
+    StoppingLead {
+        /// The rule that leads.
+        of: String,
+        /// The rules that it leads over.
+        over: Vec<String>,
+        /// `balanced` or `worst`.
+        score: String,
+        /// The training data, such as `n-2000` or `population`.
+        data: String,
+        /// `rotated` (means in random directions) or `canonical`: the directions that the others are given.
+        basis: String,
         /// The lead that is asked for.
         bound: f64,
     },
@@ -121,6 +138,7 @@ impl Check {
         type Parts<'a> = (Vec<(&'a str, f64)>, Option<&'a [String]>, Option<&'a str>);
         let (numbers, lists, split): Parts<'_> = match self {
             Self::AccuracyLead { over, epoch, bound, .. } => (vec![("epoch", *epoch), ("bound", *bound)], Some(over), None),
+            Self::StoppingLead { over, bound, .. } => (vec![("bound", *bound)], Some(over), None),
             Self::EqualSlopes { split, bound, .. } | Self::GapAboveBound { split, bound, .. } => {
                 (vec![("bound", *bound)], None, Some(split))
             }
@@ -148,6 +166,12 @@ impl Check {
             Self::MajorityFirst { fraction, .. } if *fraction <= 0.0 || *fraction >= 1.0 => {
                 Err(format!("`fraction` is {fraction} and must lie between 0 and 1"))
             }
+            Self::StoppingLead { score, .. } if !["balanced", "worst"].contains(&score.as_str()) => {
+                Err(format!("`score` is `{score}` and must be `balanced` or `worst`"))
+            }
+            Self::StoppingLead { basis, .. } if !["rotated", "canonical"].contains(&basis.as_str()) => {
+                Err(format!("`basis` is `{basis}` and must be `rotated` or `canonical`"))
+            }
             Self::GapAboveBound { gap, .. } if !["minority", "balanced"].contains(&gap.as_str()) => {
                 Err(format!("`gap` is `{gap}` and must be `minority` or `balanced`"))
             }
@@ -163,6 +187,15 @@ impl Check {
                     name(of),
                     names(over),
                     count_epochs(*epoch)
+                )
+            }
+            Self::StoppingLead { of, over, score, data, basis, .. } => {
+                format!(
+                    "lead of {} in {score} test accuracy over the best of {}, each at its best stopping point, {}{}",
+                    name(of),
+                    names(over),
+                    data.replace("n-", "n = "),
+                    if basis == "canonical" { ", means along coordinate axes" } else { "" },
                 )
             }
             Self::EqualSlopes { of, split, .. } => {
@@ -188,6 +221,7 @@ impl Check {
     fn bound(&self) -> Option<f64> {
         match self {
             Self::AccuracyLead { bound, .. }
+            | Self::StoppingLead { bound, .. }
             | Self::EqualSlopes { bound, .. }
             | Self::MajorityFirst { bound, .. }
             | Self::SameLimit { bound, .. }
@@ -211,6 +245,27 @@ impl Check {
         match self {
             Self::AccuracyLead { of, over, group, epoch, bound } => {
                 self.accuracy_lead(selection, (of, over), group, *epoch, *bound)
+            }
+            Self::StoppingLead { of, over, score, data, basis, bound } => {
+                let run = selection.single()?;
+                let metric = format!("best_{score}");
+                let find = |rule: &String, basis: &str| {
+                    let contender = CONTENDERS.into_iter().find(|known| known.rule == rule && known.basis == basis);
+                    contender.map(|contender| stops(run, contender, data, &metric)).filter(|stops| !stops.is_empty())
+                };
+                // The leader's path does not depend on the directions: it was run in random ones.
+                let (Some(ours), Some(others)) =
+                    (find(of, "rotated"), over.iter().map(|rule| find(rule, basis)).collect::<Option<Vec<_>>>())
+                else {
+                    return Ok(self.not_run());
+                };
+                let leads: Option<Vec<Spread>> = others.iter().map(|others| lead(&ours, others)).collect();
+                let Some(least) = leads.and_then(|leads| leads.into_iter().min_by(|a, b| a.mean.total_cmp(&b.mean))) else {
+                    return Ok(self.not_run());
+                };
+                let mut finding = Finding { spread: least.deviation, ..self.found(least.mean, least.mean > *bound) };
+                finding.quantity.push_str(&format!(", mean over {} seeds", least.seeds));
+                Ok(finding)
             }
             Self::EqualSlopes { of, split, bound } => {
                 let value = Components::of(selection, of, split)?

@@ -43,7 +43,7 @@ pub fn frozen() -> Vec<Run> {
     let mut experiments: Vec<&str> = isorate_figures::catalogue().map(|entry| entry.experiment).collect();
     experiments.sort_unstable();
     experiments.dedup();
-    experiments.retain(|experiment| !["f1", "f2", "f5", "t1"].contains(experiment));
+    experiments.retain(|experiment| !["a1", "f4", "f1", "f2", "f5", "t1"].contains(experiment));
     let mut runs = Vec::new();
     for experiment in experiments {
         let mut files: Vec<_> = fs_err::read_dir(folder.join(experiment)).unwrap().map(|file| file.unwrap().path()).collect();
@@ -181,6 +181,18 @@ impl Mixture {
         json!({ "mixture": { "priors": self.priors, "mean_norm": self.mean, "noise_std": self.noise } })
     }
 
+    /// The curves of F2 under the names of B4.
+    pub fn b4(&self) -> Run {
+        let mut records = self.f2().records;
+        let named = |from: &str, to: &str, records: &[Record]| -> Vec<Record> {
+            records.iter().filter(|r| r.optimizer == from).cloned().map(|r| r.of(to)).collect()
+        };
+        for (from, to) in [("specgd", "shampoo-sum"), ("specgd", "shampoo-average")] {
+            records.extend(named(from, to, &records));
+        }
+        run("b4", 0, self.spec_json(), records)
+    }
+
     pub fn f2(&self) -> Run {
         let mut records = Vec::new();
         for (rule, end) in [("gd", 12.0), ("ngd", 1.5), ("specgd", 1.2)] {
@@ -282,4 +294,109 @@ pub fn t1() -> Run {
     let mut run = run("t1", 0, json!({ "checks": "all" }), records);
     run.notes = notes.into_iter().collect();
     run
+}
+
+/// Responses that saturate, and a rare class that follows `SpecGD` late.
+pub fn b3() -> Run {
+    let mut records = Vec::new();
+    let base = |rule: &str, split: &str| Record::at_step(0).of(rule).split(split);
+    for steps in [1, 5] {
+        for i in 0..=40 {
+            let x = 10.0_f64.powf(-5.0 + f64::from(i) / 8.0);
+            let record = base("newton-schulz", "closed-form").metric("response").group(&steps.to_string());
+            records.push(record.time(x).value((3.4445_f64.powi(steps) * x).min(1.0)));
+        }
+    }
+    for imbalance in ["10", "1000"] {
+        let late: f64 = imbalance.parse().unwrap();
+        records.push(base("newton-schulz", "closed-form").metric("share").group(imbalance).value(0.3 / late));
+        for (rule, rate) in [("specgd", 1.0), ("newton-schulz", 1.0 / late.log10())] {
+            for split in ["closed-form", "simulation"] {
+                for i in 0..=30 {
+                    let t = f64::from(i) / 10.0;
+                    records.push(base(rule, split).metric("minority").group(imbalance).time(t).value((rate * t).min(1.0)));
+                }
+            }
+        }
+    }
+    run("b3", 0, json!({ "classes": 10, "mean_norm": 1.0, "noise_std": 1.0 }), records)
+}
+
+/// F4 at two seeds: the stopping points of every rule, and curves that rise to them. `SpecGD` leads, but for canonical means.
+pub fn f4() -> Run {
+    let mut records = Vec::new();
+    for data in ["n-2000", "population"] {
+        for (rule, basis, level) in
+            [("ngd", "rotated", 0.6), ("signgd", "rotated", 0.65), ("signgd", "canonical", 0.8), ("specgd", "rotated", 0.75)]
+        {
+            let name = format!("{data}.{basis}");
+            let record = |split: &str, metric: &str, group: &str, step: u64, value: f64| {
+                let base = Record::at_step(step).time(0.1 * step as f64).of(rule);
+                base.split(split).metric(metric).group(group).value(value)
+            };
+            records.push(record("test", "step_size", &name, 40, 0.1));
+            for (steps, loss) in [(40, 0.0), (80, 0.01)] {
+                records.push(record("validation", "tuning_balanced", &name, steps, level - loss));
+                records.push(record("validation", "tuning_worst", &name, steps, level - 0.1));
+            }
+            for step in 1..=40 {
+                for (score, below) in [("balanced", 0.0), ("worst", 0.1), ("majority", -0.05), ("minority", 0.05)] {
+                    let value = (level - below) * (1.0 - (-(step as f64) / 5.0).exp());
+                    records.push(record("test", score, &name, step, value));
+                    records.push(record("test", &format!("{score}_deviation"), &name, step, 0.02));
+                }
+            }
+            for seed in 0..2 {
+                let group = format!("{name}.seed-{seed}");
+                for (score, below) in [("best_balanced", 0.0), ("best_worst", 0.1)] {
+                    let value = level - below + if rule == "specgd" { 0.04 * seed as f64 } else { 0.0 };
+                    records.push(record("test", score, &group, 20 + seed, value));
+                    records.push(record("test", &format!("{score}_oracle"), &group, 22, value + 0.01));
+                }
+            }
+        }
+    }
+    let spec = json!({
+        "classes": 20, "dim": 200, "mean_norm": 3.0, "noise_std": 1.0, "seeds": [0, 1], "step_counts": [40, 80], "kind": "early-stopping"
+    });
+    run("f4", 0, spec, records)
+}
+
+/// A1 with errors that fall as 1/√n.
+pub fn a1() -> Run {
+    let mixture = three();
+    let mut records = Vec::new();
+    for c in 0..3 {
+        let record = |metric: &str| Record::at_step(0).of("mixture").split("closed-form").metric(metric).group(&c.to_string());
+        records.push(record("prior").value(mixture.priors[c]));
+        records.push(record("limit").value(mixture.limit(c)));
+    }
+    for (place, rule) in ["gd", "ngd", "specgd", "muon", "muon-ns"].into_iter().enumerate() {
+        let times: Vec<f64> = (0..=50).map(|i| 0.02 * f64::from(i)).collect();
+        let path = mixture.path(if rule == "ngd" { "specgd" } else { rule }, &times);
+        for split in ["closed-form", "simulation"] {
+            for (&time, alphas) in times.iter().zip(&path) {
+                for (c, alpha) in alphas.iter().enumerate() {
+                    let base = Record::at_step(0).time(time).of(rule).split(split).metric("alpha").group(&c.to_string());
+                    records.push(base.value(alpha + if split == "simulation" { 0.01 } else { 0.0 }));
+                }
+            }
+        }
+        for case in ["linear.d-10", "bilinear.d-10", "linear.d-200"] {
+            let base = |metric: &str, group: &str| Record::at_step(9).of(rule).split("simulation").metric(metric).group(group);
+            for n in [100, 1000, 10_000] {
+                let error = (1.0 + place as f64) / f64::from(n).sqrt();
+                records.push(base("error", &format!("{case}.n-{n}")).value(error));
+                records.push(base("error_deviation", &format!("{case}.n-{n}")).value(0.3 * error));
+            }
+            for (metric, value) in [("slope", -0.5), ("slope_error", 0.01), ("intercept", (1.0 + place as f64).ln())] {
+                records.push(base(metric, case).value(value));
+            }
+        }
+    }
+    let spec = json!({
+        "mixture": { "priors": mixture.priors, "mean_norm": 1.0, "noise_std": 0.5, "dim": 10 },
+        "high_dim": 200, "initial_scale": 1e-4, "trials": 8, "shown_samples": 1000,
+    });
+    run("a1", 0, spec, records)
 }

@@ -4,7 +4,7 @@ use faer::Mat;
 use rand::Rng;
 use rand_distr::{Distribution, StandardNormal};
 
-use super::{Check, Group, Job, VerifyConfig};
+use super::{Check, Group, Job, VerifyConfig, is_worse};
 use crate::error::Result;
 use crate::linalg::frobenius;
 use crate::moments::MatrixMoments;
@@ -152,7 +152,7 @@ fn first_order(config: &VerifyConfig, id: &'static str, rule: Rule) -> Result<Ch
         for t in problem.times(rule) {
             let (measured, predicted) = movement(&problem, rule, EPSILON, t, 200)?;
             let error = frobenius((&measured - &predicted).as_ref()) / frobenius(predicted.as_ref());
-            if !(error <= worst) {
+            if is_worse(error, worst) {
                 (worst, place) = (error, format!("set {index}, t = {t:.3}"));
             }
         }
@@ -175,7 +175,7 @@ fn order(config: &VerifyConfig, id: &'static str, rule: Rule) -> Result<Check> {
             Ok(frobenius((&measured - &predicted).as_ref()) / epsilon)
         };
         let order = (remainder(0.04)? / remainder(0.02)?).log2();
-        if !(order >= least) {
+        if is_worse(-order, -least) {
             (least, place) = (order, format!("set {index}"));
         }
     }
@@ -194,7 +194,7 @@ fn bound(config: &VerifyConfig) -> Result<Check> {
             for t in [0.5, 3.0, 20.0] {
                 let moved = flow(&moments, Rule::Gd, t, 100)? - flow(&problem.moments(0.0)?, Rule::Gd, t, 100)?;
                 let share = frobenius(moved.as_ref()) / perturbation.gd_bound(t);
-                if !(share <= worst) {
+                if is_worse(share, worst) {
                     (worst, place) = (share, format!("set {index}, ε = {epsilon}, t = {t}"));
                 }
             }
@@ -216,7 +216,7 @@ fn alpha(config: &VerifyConfig) -> Result<Check> {
             let size = predicted.iter().copied().fold(0.0, f64::max);
             let error =
                 predicted.iter().enumerate().map(|(c, value)| (measured[(c, c)] - value).abs()).fold(0.0, f64::max) / size;
-            if !(error <= worst) {
+            if is_worse(error, worst) {
                 (worst, place) = (error, format!("set {index}, t = {t}"));
             }
         }

@@ -169,7 +169,7 @@ fn crossing(mixture: &Mixture, network: &Network, eta: f64) -> Result<Vec<f64>> 
 }
 
 fn times(mixtures: &[Mixture]) -> Result<Vec<Check>> {
-    let (mut time, mut spread, mut example) = (0.0_f64, 0.0_f64, String::new());
+    let (mut time, mut spread, mut example) = (0.0_f64, 0.0_f64, Vec::new());
     for mixture in mixtures {
         for depth in [2, 3, 4] {
             let ideal = Network::new(depth, None)?;
@@ -189,7 +189,7 @@ fn times(mixtures: &[Mixture]) -> Result<Vec<Check>> {
                 let found = measured[mixture.majority()] / measured[mixture.minority()] - 1.0;
                 spread = spread.max((found - now).abs() / (1.0 + limit));
                 if depth == 2 && mixture.classes() == 3 && mixture.dim() == 3 {
-                    example.push_str(&format!(" {:.4}", (found - limit) / start));
+                    example.push(format!("{:.4}", (found - limit) / start));
                 }
             }
         }
@@ -197,8 +197,9 @@ fn times(mixtures: &[Mixture]) -> Result<Vec<Check>> {
     let first =
         format!("largest |((a*)^(1/L) − simulated time)/e^(−δ) − 1|, L = 2, 3, 4, δ = 2, 4, 6, {} mixtures", mixtures.len());
     let second = format!(
-        "largest |simulated − predicted ΔT(δ)|/(1 + ΔT), L = 2, 3, 4, δ = 2, 4, 6, {} mixtures (first mixture, L = 2: (ΔT(δ) − ΔT) e^δ ={example})",
-        mixtures.len()
+        "largest |simulated − predicted ΔT(δ)|/(1 + ΔT), L = 2, 3, 4, δ = 2, 4, 6, {} mixtures (first mixture, L = 2: (ΔT(δ) − ΔT) e^δ = {})",
+        mixtures.len(),
+        example.join(", ")
     );
     Ok(vec![Check::at_most("depth-delta-times", time, 1e-8, first), Check::at_most("depth-delta-spread", spread, 1e-9, second)])
 }

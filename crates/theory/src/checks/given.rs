@@ -170,8 +170,8 @@ fn random_means(config: &VerifyConfig, index: usize, orthogonal: bool) -> Result
     let weights: Vec<f64> = (0..k).map(|_| 0.1 + rng.random::<f64>()).collect();
     let total: f64 = weights.iter().sum();
     let lengths: Vec<f64> = (0..k).map(|_| 0.5 + 2.5 * rng.random::<f64>()).collect();
-    let means = (0..k).map(|c| (0..d).map(|i| lengths[c] * directions[(i, c)]).collect()).collect();
-    GaussianMixture::new(weights.iter().map(|weight| weight / total).collect(), means, 0.5 + rng.random::<f64>())
+    let means: Vec<Vec<f64>> = (0..k).map(|c| (0..d).map(|i| lengths[c] * directions[(i, c)]).collect()).collect();
+    GaussianMixture::new(weights.iter().map(|weight| weight / total).collect(), &means, 0.5 + rng.random::<f64>())
 }
 
 fn unequal_means(config: &VerifyConfig) -> Result<Check> {

@@ -7,9 +7,12 @@ mod diagnosis;
 mod given;
 mod linear;
 mod momentum;
+mod newton_schulz;
 mod power;
 mod retiming;
+mod samples;
 mod sets;
+mod shampoo;
 mod sharp;
 mod structure;
 mod theorems;
@@ -26,12 +29,15 @@ const GROUPS: &[Group] = &[
     retiming::GROUP,
     given::GROUP,
     condition1::GROUP,
+    samples::GROUP,
     depth::GROUP,
     depth_errors::GROUP,
     theorems::GROUP,
     sharp::GROUP,
     power::GROUP,
     momentum::GROUP,
+    newton_schulz::GROUP,
+    shampoo::GROUP,
     diagnosis::GROUP,
 ];
 
@@ -163,6 +169,11 @@ fn largest_difference(a: &[Vec<f64>], b: &[Vec<f64>]) -> f64 {
         let difference = (a - b).abs();
         if difference.is_nan() || difference > largest { difference } else { largest }
     })
+}
+
+/// Whether `value` is above `worst` or not a number, so that the worst case of all is kept.
+fn is_worse(value: f64, worst: f64) -> bool {
+    value.is_nan() || value > worst
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use rand::Rng;
 
-use super::{Check, Group, Job, VerifyConfig};
+use super::{Check, Group, Job, VerifyConfig, is_worse};
 use crate::components::Components;
 use crate::error::Result;
 use crate::network::Network;
@@ -38,7 +38,7 @@ fn simpson(f: &impl Fn(f64) -> f64, a: f64, b: f64, tolerance: f64) -> f64 {
         let (whole, halves) = (rule(a, m.1, b), rule(a, left.1, m) + rule(m, right.1, b));
         let error = (halves - whole) / 15.0;
         // Not a number is given up, too.
-        if !(error.abs() > tolerance) || depth == 0 {
+        if error.is_nan() || error.abs() <= tolerance || depth == 0 {
             return halves + error;
         }
         // Panels share the tolerance by halves: the sum of all errors stays below it.
@@ -66,7 +66,7 @@ fn retiming(config: &VerifyConfig) -> Result<Check> {
             let integrand = |x: f64| speed(x.exp_m1() / fastest) * x.exp() / fastest;
             let end = (fastest * tau).ln_1p();
             let error = if end.is_finite() { (simpson(&integrand, 0.0, end, 1e-13 * t) / t - 1.0).abs() } else { f64::INFINITY };
-            if !(error <= worst) {
+            if is_worse(error, worst) {
                 (worst, place) = (error, format!("set {index}, rates over 1e±{decades}, t = {:.3} ‖a*‖", t / length));
             }
         }
@@ -118,7 +118,7 @@ fn equation(config: &VerifyConfig) -> Result<Check> {
         let t = [0.3, 0.7, 0.95][index / 3 % 3] * length;
         let exact = &Rule::Ngd.closed_form(&c, &Network::LINEAR, &[t])?[0];
         let error = exact.iter().zip(integrate(&c, t, 1e-11 * length)).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max) / length;
-        if !(error <= worst) {
+        if is_worse(error, worst) {
             (worst, place) = (error, format!("set {index}, rates over 1e±{decades}, t = {:.2} ‖a*‖", t / length));
         }
     }

@@ -170,7 +170,7 @@ fn decompose(cross: &Mat<f64>, second: &Mat<f64>) -> Result<(Components, Mat<f64
     }
     let image: Mat<f64> = second * &right;
     let s_xx: Vec<f64> = (0..rank).map(|c| (0..d).map(|i| right[(i, c)] * image[(i, c)]).sum()).collect();
-    if let Some((c, value)) = s_xx.iter().enumerate().find(|(_, value)| !(**value > 0.0)) {
+    if let Some((c, value)) = s_xx.iter().enumerate().find(|(_, value)| value.is_nan() || **value <= 0.0) {
         return Err(Error::setting(
             "sigma_xx",
             format_args!("a matrix with vᵀ sigma_xx v = {value:e}"),

@@ -38,7 +38,7 @@ impl DeepPath {
         let waiting = start.powi(2 - depth) / (f64::from(depth - 2) * c.smallest_cross());
         // A value at time τ is as uncertain as τ itself, whose last digit is ε times the waiting time.
         let tolerance = 1e-14 + 64.0 * f64::EPSILON * waiting / width;
-        if !(tolerance <= LARGEST_TOLERANCE) {
+        if tolerance.is_nan() || tolerance > LARGEST_TOLERANCE {
             return Err(Error::setting(
                 "delta",
                 network.delta().unwrap_or(f64::INFINITY),

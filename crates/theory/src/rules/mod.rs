@@ -4,8 +4,10 @@ pub(crate) mod deep_gd;
 pub(crate) mod deep_ngd;
 pub(crate) mod gd;
 pub(crate) mod muon;
+pub(crate) mod newton_schulz;
 pub(crate) mod ngd;
 pub(crate) mod power;
+pub(crate) mod shampoo;
 pub(crate) mod signgd;
 pub(crate) mod specgd;
 
@@ -15,6 +17,10 @@ use crate::components::Components;
 use crate::error::{Error, Result};
 use crate::linalg::SpectralMap;
 use crate::network::Network;
+use crate::newton_schulz::NewtonSchulz;
+use crate::shampoo::Shampoo;
+
+pub(crate) use shampoo::Preconditioner;
 
 /// An update rule W ← W − η Δ(∇). GD, NGD, `SignGD` and `SpecGD` are steepest descent; the last three are normalized under
 /// the Frobenius, the max and the spectral norm (arXiv 2510.22980, the section on update rules).
@@ -39,6 +45,15 @@ pub enum Rule {
         /// β, from 0 up to but not including 1.
         momentum: f64,
     },
+    /// Muon as it is used: Newton–Schulz steps on M/‖M‖_F in place of the polar factor of the momentum M ← β M + (1 − β) ∇, M₀ = 0.
+    NewtonSchulz {
+        /// The steps and their response φ.
+        response: NewtonSchulz,
+        /// β, from 0 up to but not including 1.
+        momentum: f64,
+    },
+    /// Δ = L^{−1/4} ∇ R^{−1/4} with accumulated L of ∇ ∇ᵀ and R of ∇ᵀ ∇.
+    Shampoo(Shampoo),
 }
 
 impl Rule {
@@ -91,17 +106,20 @@ impl Rule {
                 "the exponent p of the singular values must be from 0 to 1",
                 "0 is SpecGD, 1 is GD",
             )),
-            Self::Muon { momentum } if !(0.0..1.0).contains(&momentum) => Err(Error::setting(
-                "momentum",
-                momentum,
-                "must be at least 0 and less than 1",
-                "0 is SpecGD, 0.9 and 0.95 are common",
-            )),
+            Self::Muon { momentum } | Self::NewtonSchulz { momentum, .. } if !(0.0..1.0).contains(&momentum) => {
+                Err(Error::setting(
+                    "momentum",
+                    momentum,
+                    "must be at least 0 and less than 1",
+                    "0 is SpecGD, 0.9 and 0.95 are common",
+                ))
+            }
+            Self::Shampoo(shampoo) => shampoo.check(),
             _ => Ok(()),
         }
     }
 
-    /// The rule's name as in [`Rule::NAMES`].
+    /// The rule's name, as in [`Rule::NAMES`] for those that are there.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gd => "gd",
@@ -110,6 +128,8 @@ impl Rule {
             Self::SignGd => "signgd",
             Self::Power { .. } => "power",
             Self::Muon { .. } => "muon",
+            Self::NewtonSchulz { .. } => "newton-schulz",
+            Self::Shampoo(_) => "shampoo",
         }
     }
 
@@ -122,11 +142,14 @@ impl Rule {
             Self::SignGd => signgd::closed_form(),
             Self::Power { exponent } => power::closed_form(exponent, c, network, times),
             Self::Muon { momentum } => muon::closed_form(momentum, c, network, times),
+            Self::NewtonSchulz { response, momentum } => newton_schulz::closed_form(response, momentum, c, network, times),
+            Self::Shampoo(_) => shampoo::closed_form(),
         }
     }
 
-    /// Δ in the components: the direction for the aligned gradient `gradient`, of which entries up to `floor` are noise.
-    pub(crate) fn scalar_direction(self, gradient: &[f64], floor: f64, momentum: &mut [f64], out: &mut [f64]) {
+    /// Δ in the components at step `step` (0 for the first): the direction for the aligned gradient `gradient`, of which entries up
+    /// to `floor` are noise. `state` is what the rule keeps for each component: the momentum, or Shampoo's statistics.
+    pub(crate) fn scalar_direction(self, gradient: &[f64], floor: f64, step: usize, state: &mut [f64], out: &mut [f64]) {
         match self {
             Self::Gd => out.copy_from_slice(gradient),
             Self::Ngd => ngd::scalar_direction(gradient, floor, out),
@@ -134,9 +157,14 @@ impl Rule {
             Self::SpecGd | Self::SignGd => specgd::scalar_direction(gradient, floor, out),
             Self::Power { exponent } => power::scalar_direction(exponent, gradient, floor, out),
             Self::Muon { momentum: beta } => {
-                muon::average(beta, gradient, momentum);
-                specgd::scalar_direction(momentum, floor, out);
+                muon::average(beta, gradient, state);
+                specgd::scalar_direction(state, floor, out);
             }
+            Self::NewtonSchulz { response, momentum: beta } => {
+                muon::average(beta, gradient, state);
+                newton_schulz::scalar_direction(response, state, floor, out);
+            }
+            Self::Shampoo(shampoo) => shampoo::scalar_direction(shampoo, gradient, step, state, out),
         }
     }
 
@@ -146,6 +174,7 @@ impl Rule {
         gradient: &Mat<f64>,
         floor: f64,
         momentum: &mut Mat<f64>,
+        preconditioner: &mut Preconditioner,
         map: &mut SpectralMap,
         mut out: MatMut<'_, f64>,
     ) -> Result<()> {
@@ -168,6 +197,12 @@ impl Rule {
                 muon::average_matrix(beta, gradient, momentum);
                 map.apply(momentum.as_ref(), floor, |_| 1.0, out)
             }
+            Self::NewtonSchulz { response, momentum: beta } => {
+                muon::average_matrix(beta, gradient, momentum);
+                newton_schulz::matrix_direction(response.steps(), momentum, floor, out);
+                Ok(())
+            }
+            Self::Shampoo(shampoo) => preconditioner.direction(shampoo, gradient, out),
         }
     }
 }

@@ -105,7 +105,7 @@ fn descend(search: &SharpSearch, index: usize) -> (f64, [f64; COORDINATES]) {
     let mut rng = stream(search.seed, Purpose::SharpStarts, index);
     let mut at: [f64; COORDINATES] = std::array::from_fn(|_| rng.random());
     // Every second start has p_m at its bound and t = t*, where the infima are expected.
-    if index % 2 == 0 {
+    if index.is_multiple_of(2) {
         (at[2], at[3]) = (1.0, 1.0);
     }
     // A value that is not a number must not hide: it counts as the smallest.
@@ -124,7 +124,8 @@ fn descend(search: &SharpSearch, index: usize) -> (f64, [f64; COORDINATES]) {
             for move_by in [step, -step] {
                 let mut trial = at;
                 trial[coordinate] = (trial[coordinate] + move_by).clamp(0.0, 1.0);
-                if trial[coordinate] == at[coordinate] {
+                // At the edge of the box: the same point again.
+                if (trial[coordinate] - at[coordinate]).abs() <= 0.0 {
                     continue;
                 }
                 let ratio = value(&trial);
@@ -188,34 +189,6 @@ mod tests {
                 assert!(point.minority() * (5.0 * point.snr + 6.0 * k) <= 1.0 + 1e-12, "{point:?}");
                 assert!(point.levels.iter().all(|level| level.prior >= point.minority()), "{point:?}");
                 assert!(point.time > 0.0 && point.time <= 1.0);
-            }
-        }
-    }
-
-    #[test]
-    #[ignore = "TEMP"]
-    fn dump() {
-        for gap in Gap::ALL {
-            for classes in [None, Some(3), Some(4), Some(5), Some(10), Some(100), Some(10000)] {
-                for mean_share in [None, classes.map(|k| 1.0 / k as f64)] {
-                    let search = SharpSearch { gap, classes, mean_share, starts: 16, seed: 0 };
-                    let start = std::time::Instant::now();
-                    let f = search_infimum(&search).unwrap();
-                    let b = classes.map(|k| super::super::proved_bound(gap, k, f.mean_norm));
-                    println!(
-                        "{} {classes:?} {:.9} bound {b:?} k={:.3e} mu={:.4e} snr={:.3e} S={:.3e} share={:.6} maj={:.3e} t={:.3} {:.0?}",
-                        gap.name(),
-                        f.ratio,
-                        f.classes,
-                        f.mean_norm,
-                        f.snr,
-                        f.snr * f.minority,
-                        f.share,
-                        f.majority,
-                        f.time,
-                        start.elapsed()
-                    );
-                }
             }
         }
     }

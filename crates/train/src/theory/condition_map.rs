@@ -47,7 +47,7 @@ impl TheoryRun for ConditionMap {
     /// k ≥ 3μ with μ ≥ 1 excludes, the same formula). One minority class, the others equal.
     ///
     /// Under `gd` (μ = k/3) and `ngd` (any μ), split `closed-form`: `minority_boundary` and `balanced_boundary`, the smallest p_m at
-    /// which the reported constant (1/2 for the balanced NGF gap) fails on (0, t*], 1/k where it holds up to equal priors; and
+    /// which the reported constant (1/2 for the balanced NGF gap) fails on (0, t*], 1/k where it holds up to equal priors, 0 where it fails from 1e-4/k on; and
     /// `minority_lead` and `balanced_lead`, the time t/t* at which SpecGD falls behind for μ = k/3 and p_m at `prior_bound`, NaN where it is ahead
     /// at all times looked at.
     fn execute(&self) -> Result<Findings, Error> {

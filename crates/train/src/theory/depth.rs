@@ -32,7 +32,7 @@ pub(super) struct Depth {
     /// The share of its limit at which a component counts as learned.
     fraction: f64,
     /// L of the measurements of the idealization's error.
-    error_depth: usize,
+    error_layers: usize,
     /// δ of these measurements, with steps η = e^(−δ)/20.
     error_deltas: Vec<f64>,
     /// η of these measurements, with δ = 12 for SpecGD and δ = 2 for GD.
@@ -53,7 +53,7 @@ impl TheoryRun for Depth {
         let mixture = check_mixture(&self.mixture, context)?;
         Mixture::new(self.short_mixture.clone()).map_err(|error| context.error("short_mixture", error.to_string()))?;
         for (name, depth) in
-            [("depths", self.depths), ("predicted_depths", self.predicted_depths), ("error_depth", self.error_depth)]
+            [("depths", self.depths), ("predicted_depths", self.predicted_depths), ("error_layers", self.error_layers)]
         {
             Network::new(depth, None).map_err(|error| context.error(name, error.to_string()))?;
         }
@@ -205,7 +205,7 @@ impl Depth {
         let moments = mixture.matrix_moments()?;
         let mut records = Vec::new();
         for &delta in &self.error_deltas {
-            let network = Network::new(self.error_depth, Some(delta))?;
+            let network = Network::new(self.error_layers, Some(delta))?;
             let eta = (-delta).exp() / 20.0;
             let predicted = delta_deviation(&mixture.components(), &network).into_iter().fold(0.0, f64::max);
             records.push(base("closed-form", &format!("aligned/delta={delta}")).value(predicted));
@@ -225,8 +225,8 @@ impl Depth {
         let base =
             |rule: &str, split: &str, group: &str| Record::at_step(0).of(rule).split(split).metric("deviation").group(group);
         let (moments, components) = (mixture.matrix_moments()?, mixture.components());
-        let network = Network::new(self.error_depth, Some(VANISHING))?;
-        let slow = Network::new(self.error_depth, Some(EULER_DELTA))?;
+        let network = Network::new(self.error_layers, Some(VANISHING))?;
+        let slow = Network::new(self.error_layers, Some(EULER_DELTA))?;
         let horizon = growth_times(&components, &slow, Rule::Gd, 0.99)?.into_iter().fold(0.0, f64::max);
         let mut records = Vec::new();
         for &eta in &self.error_etas {

@@ -5,8 +5,12 @@ mod condition1;
 mod condition_map;
 mod depth;
 mod diagnosis;
+mod early_stopping;
+mod finite_samples;
 mod loss_gaps;
 mod muon_overshoot;
+mod newton_schulz;
+mod shampoo;
 mod sharp;
 mod spectral_power;
 mod trajectories;
@@ -78,6 +82,10 @@ pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "trajectories", parse: parse::<trajectories::Trajectories> },
     TheoryKind { name: "depth", parse: parse::<depth::Depth> },
     TheoryKind { name: "loss-gaps", parse: parse::<loss_gaps::LossGaps> },
+    TheoryKind { name: "early-stopping", parse: parse::<early_stopping::EarlyStopping> },
+    TheoryKind { name: "finite-samples", parse: parse::<finite_samples::FiniteSamples> },
+    TheoryKind { name: "newton-schulz", parse: parse::<newton_schulz::NewtonSchulzResponse> },
+    TheoryKind { name: "shampoo", parse: parse::<shampoo::ShampooTrajectories> },
     TheoryKind { name: "condition-1", parse: parse::<condition1::Condition1> },
     TheoryKind { name: "sharp-constants", parse: parse::<sharp::SharpConstants> },
     TheoryKind { name: "condition-map", parse: parse::<condition_map::ConditionMap> },

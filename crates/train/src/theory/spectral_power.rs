@@ -211,20 +211,21 @@ fn half_times(mixture: &Mixture, exponent: f64, depth: usize) -> Result<Vec<f64>
         return Ok(scales(mixture, 1.0).map(|scale| std::f64::consts::LN_2 * scale).collect());
     }
     let saturated = power_saturation_times(&mixture.components(), &network, exponent)?;
-    let mut brackets: Vec<(f64, f64)> = saturated.into_iter().map(|time| (0.0, time)).collect();
-    // Each round halves the brackets: to 2^{−50} of the saturation time.
-    for _ in 0..50 {
-        let middles: Vec<f64> = brackets.iter().map(|(low, high)| 0.5 * (low + high)).collect();
-        let rows = follow(mixture, exponent, network, middles.clone(), Source::ClosedForm)?;
-        for (class, bracket) in brackets.iter_mut().enumerate() {
-            if rows[class].alpha[class] < 0.5 * limits[class] {
-                bracket.0 = middles[class];
+    let mut times = Vec::new();
+    for (class, time) in saturated.into_iter().enumerate() {
+        let (mut low, mut high) = (0.0, time);
+        // Each round halves the bracket: to 2^{−50} of the saturation time.
+        for _ in 0..50 {
+            let middle = 0.5 * (low + high);
+            if follow(mixture, exponent, network, vec![middle], Source::ClosedForm)?[0].alpha[class] < 0.5 * limits[class] {
+                low = middle;
             } else {
-                bracket.1 = middles[class];
+                high = middle;
             }
         }
+        times.push(high);
     }
-    Ok(brackets.into_iter().map(|(_, high)| high).collect())
+    Ok(times)
 }
 
 fn follow(
