@@ -72,6 +72,50 @@ fn trajectories() {
 }
 
 #[test]
+fn diagnoses() {
+    let workplace = Workplace::new();
+    let with = |text: &str, more: &[&str]| {
+        fs_err::write(workplace.path().join("data.csv"), text).unwrap();
+        let mut arguments = vec!["diagnose", "data.csv"];
+        arguments.extend(more);
+        format!("{}{}\n→ {}", text.replace('\n', " ⏎ "), more.join(" "), refusal(&workplace, &arguments))
+    };
+    let good = "size,weight,label\n1,2,a\n2,1,a\n3,5,b\n5,4,b\n";
+    let call = |arguments: &[&str]| format!("{}\n→ {}", arguments.join(" "), refusal(&workplace, arguments));
+    let mut messages = vec![
+        with("size,weight,lable\n1,2,a\n", &[]),
+        with("size,colour,label\n1,red,a\n2,blue,b\n", &[]),
+        with("size,weight,label\n1,,a\n2,1,b\n", &[]),
+        with("size,weight,label\n1,inf,a\n2,1,b\n", &[]),
+        with("size,weight,label\n1,,a\n2,,b\n", &[]),
+        with("size,weight,label\n1,2,a\n1,2,a\n1,2,b\n1,2,b\n", &[]),
+        with("size,weight,label\n1,2,a\n2,1,a\n3,5,b\n", &[]),
+        with("size,weight,label\n1,2,a\n2,1,a\n", &[]),
+        with("size,weight,label\n", &[]),
+        with("size,weight,label\n1,2\n", &[]),
+        with(good, &["--label", "weigth"]),
+        with(good, &["--ignore", "colour"]),
+        with(good, &["--step", "20"]),
+        with(good, &["--step", "0"]),
+        with(good, &["--step-size", "1000"]),
+        with(good, &["--step-size", "nan"]),
+        with(good, &["--step-size", "1e-12"]),
+        call(&["diagnose", "mnits"]),
+        call(&["diagnose", "none.csv"]),
+        call(&["diagnose", "."]),
+    ];
+    fs_err::write(workplace.path().join("data.xlsx"), good).unwrap();
+    fs_err::write(workplace.path().join("data.parquet"), "PAR1 and no more PAR1").unwrap();
+    messages.push(call(&["diagnose", "data.xlsx"]));
+    messages.push(call(&["diagnose", "data.parquet"]));
+    insta::assert_snapshot!(messages.join("\n"));
+    fs_err::write(workplace.path().join("file"), "").unwrap();
+    let out = refusal(&workplace, &["diagnose", "wine-quality", "--out", "file"]);
+    assert!(out.contains("file"), "{out}");
+    workplace.succeed(&["diagnose", "data.csv", "--step-size", "0.002"]);
+}
+
+#[test]
 fn specifications() {
     let workplace = Workplace::new();
     let file = workplace.path().join("paper/experiments/f1.toml");

@@ -23,6 +23,7 @@ pub enum Command {
     Figures(Figures),
     VerifyTheory(VerifyTheory),
     Trajectory(Trajectory),
+    Diagnose(Diagnose),
     Run(Run),
     Tune(Tune),
     Replay(Replay),
@@ -178,6 +179,57 @@ pub struct Trajectory {
     /// Form of the output
     #[arg(long, value_enum, default_value = "csv")]
     pub format: CsvFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Features {
+    /// As they are
+    Raw,
+    /// The mean subtracted
+    Centered,
+    /// The mean subtracted, and each column divided by its standard deviation
+    Standardized,
+}
+
+/// Would a spectral optimizer help on my imbalanced data, and until when?
+///
+/// Takes a CSV or parquet file of numbers with a label column, a parquet file of images (column `image` as on the Hugging Face hub), or
+/// a data set that comes with the program: mnist, fashion-mnist, wine-quality.
+///
+/// Predicts from the moments of the data how far gradient descent falls behind spectral gradient descent on the rarest classes, says how
+/// far that can be trusted, and follows both rules on the data with a linear model to compare.
+#[derive(Args)]
+#[command(
+    after_help = "Example:\n  isorate diagnose wine-quality --out drafts\n  isorate diagnose measurements.csv --label species --ignore id"
+)]
+pub struct Diagnose {
+    /// The file, or the name of a data set
+    #[arg(value_name = "FILE|NAME")]
+    pub data: String,
+    /// Column that holds the class
+    #[arg(long, value_name = "COLUMN", default_value = "label")]
+    pub label: String,
+    /// Column to leave out; may be given several times
+    #[arg(long, value_name = "COLUMN")]
+    pub ignore: Vec<String>,
+    /// What is done to the features; by default raw for images and standardized for tables
+    #[arg(long, value_enum)]
+    pub features: Option<Features>,
+    /// Make the data imbalanced: the last half of the classes keep R times fewer rows than the largest class
+    #[arg(long, value_name = "R")]
+    pub step: Option<f64>,
+    /// Seed of random subsets
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Step size that steps are counted with; chosen from the data by default
+    #[arg(long, value_name = "E")]
+    pub step_size: Option<f64>,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Folder for a figure: diagnosis.svg, diagnosis.png and diagnosis.pdf
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -1,6 +1,7 @@
 //! One file per command, and what several of them share.
 
 pub mod claims;
+pub mod diagnose;
 pub mod figures;
 pub mod replay;
 pub mod run;

@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Figures(arguments) => commands::figures::run(&arguments),
         Command::VerifyTheory(arguments) => commands::verify_theory::run(&arguments),
         Command::Trajectory(arguments) => commands::trajectory::run(&arguments),
+        Command::Diagnose(arguments) => commands::diagnose::run(&arguments),
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Tune(arguments) => commands::tune::run(&arguments),
         Command::Replay(arguments) => commands::replay::run(&arguments),

@@ -1,6 +1,6 @@
 //! Real data compiled into the program, in the hub's schema.
 
-use crate::{DataError, Images, read_parquet};
+use crate::{DataError, Images, Table, TableOptions, read_csv, read_parquet};
 
 /// Which of the two parts a data set comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +83,58 @@ impl EmbeddedDataset {
 /// ```
 pub fn mnist() -> &'static EmbeddedDataset {
     &MNIST
+}
+
+/// Fashion-MNIST articles of clothing, 28×28 grey: 12,000 training and 4,000 test images, a seeded random subset stratified by class,
+/// drawn from all 60,000 + 10,000 as [`mnist`]'s is. `assets/fashion-mnist/README.md` has the terms and the command that makes the
+/// files again.
+///
+/// ```
+/// use isorate_data::{Split, fashion_mnist};
+/// assert_eq!(fashion_mnist().load(Split::Test)?.class_counts(), [400; 10]);
+/// # Ok::<(), isorate_data::DataError>(())
+/// ```
+pub fn fashion_mnist() -> &'static EmbeddedDataset {
+    &FASHION_MNIST
+}
+
+static FASHION_MNIST: EmbeddedDataset = EmbeddedDataset {
+    name: "fashion-mnist",
+    description: "Fashion-MNIST articles of clothing, 28×28 grey, 12,000 + 4,000 images",
+    origin: "seeded random subset of the complete Fashion-MNIST (60,000 + 10,000), stratified by class, from the original IDX files",
+    licence: "MIT, © 2017 Zalando SE",
+    citation: "H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, \
+               arXiv 1708.07747, 2017",
+    class_names: &["t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"],
+    files: [
+        include_bytes!("../assets/fashion-mnist/train-00000-of-00001.parquet"),
+        include_bytes!("../assets/fashion-mnist/test-00000-of-00001.parquet"),
+    ],
+};
+
+/// The table of the red wines: see [`wine_quality`].
+static WINE_QUALITY: &[u8] = include_bytes!("../assets/wine-quality/winequality-red.csv");
+
+/// Red wine quality (P. Cortez, A. Cerdeira, F. Almeida, T. Matos, J. Reis, 2009): 1,599 red *vinho verde* wines, 11 physicochemical
+/// measurements, and the grade 3 to 8 that experts gave, as the class. 10, 53, 681, 638, 199 and 18 wines: the rarest grade is 68 times
+/// rarer than the most frequent one. `assets/wine-quality/README.md` has source and terms.
+///
+/// # Errors
+/// As [`read_csv`](crate::read_csv); the tests of this crate read it.
+///
+/// ```
+/// let wines = isorate_data::wine_quality()?;
+/// assert_eq!((wines.len(), wines.dim()), (1_599, 11));
+/// assert_eq!(wines.class_counts(), [10, 53, 681, 638, 199, 18]);
+/// # Ok::<(), isorate_data::DataError>(())
+/// ```
+pub fn wine_quality() -> Result<Table, DataError> {
+    read_csv(WINE_QUALITY, "embedded wine-quality", &TableOptions { label: "quality", ignore: &[] })
+}
+
+/// BLAKE3 of the file of [`wine_quality`], in hexadecimal.
+pub fn wine_quality_checksum() -> String {
+    blake3::hash(WINE_QUALITY).to_hex().to_string()
 }
 
 static MNIST: EmbeddedDataset = EmbeddedDataset {

@@ -140,6 +140,18 @@ pub enum DataError {
         /// The value.
         value: f64,
     },
+    /// A table cannot be used as features and labels.
+    #[error("{name}: {place}: {rule}\nhint: {hint}")]
+    Table {
+        /// The file.
+        name: String,
+        /// The line or row, the column and the value there.
+        place: String,
+        /// The rule it breaks.
+        rule: String,
+        /// What to do about it.
+        hint: String,
+    },
     /// A setting or argument breaks its rule.
     #[error("{setting} = {value}: {rule}")]
     Setting {

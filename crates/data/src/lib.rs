@@ -8,6 +8,8 @@
 //! 3. [`Moments`] measures what the theory needs to know of a data set: the singular values of `Σ_yx`, the spectrum of `Σ_xx`
 //!    and how far Condition 1 is from holding. [`variance_shares`] tells which of those components read an attribute such as
 //!    the colour instead of the class.
+//! 4. A CSV or parquet file of numbers with a label column, or an image file, becomes a [`Table`] through [`read_table_file`];
+//!    [`Treatment`] centres or standardizes it, [`ClassMoments`] measures what a diagnosis needs, [`step_imbalance`] makes it imbalanced.
 //!
 //! Every random choice comes from a [`stream`] of its own, derived from one seed, so the same call gives the same bytes.
 //!
@@ -29,29 +31,42 @@
 //! # Ok::<(), isorate_data::DataError>(())
 //! ```
 
+#![allow(clippy::doc_markdown, reason = "formulas such as Σ_xx are set as in the paper")]
+
+mod class_moments;
 mod colored;
+mod csv_table;
 mod embedded;
 mod error;
 mod footer;
 mod idx;
 mod images;
+mod imbalance;
 mod labelled;
 mod moments;
 mod pages;
 mod parquet;
+mod parquet_table;
 mod png;
 mod shares;
 mod split;
 mod stream;
+mod table;
+mod treatment;
 
+pub use class_moments::{ClassLoss, ClassMoments, class_losses};
 pub use colored::{ColorLaw, ColoredImages, Group, LFF_JITTER_STD, LFF_PALETTE, colorize};
-pub use embedded::{EmbeddedDataset, Split, mnist};
+pub use csv_table::read_csv;
+pub use embedded::{EmbeddedDataset, Split, fashion_mnist, mnist, wine_quality, wine_quality_checksum};
 pub use error::DataError;
 pub use idx::{parse_idx_images, parse_idx_labels};
 pub use images::Images;
+pub use imbalance::step_imbalance;
 pub use labelled::LabelledFeatures;
 pub use moments::{Centering, Moments};
 pub use parquet::{read_parquet, read_parquet_file, write_parquet};
 pub use shares::{VarianceShares, variance_shares};
 pub use split::{HoldOut, Sampling, draw, hold_out};
 pub use stream::stream;
+pub use table::{Table, TableOptions, read_table_file};
+pub use treatment::{Treated, Treatment};

@@ -103,7 +103,7 @@ const ZSTD_LEVEL: i32 = 22;
 const PAGE_BYTES: usize = 64 << 20;
 
 /// A parquet file begins and ends with its four magic bytes.
-fn check_frame(bytes: &[u8], name: &str) -> Result<(), DataError> {
+pub(crate) fn check_frame(bytes: &[u8], name: &str) -> Result<(), DataError> {
     const MAGIC: &[u8] = b"PAR1";
     if !bytes.starts_with(MAGIC) {
         let hint = match bytes {
@@ -218,7 +218,7 @@ fn first_null(column: &Column) -> Option<usize> {
     column.is_null().iter().position(|null| null == Some(true))
 }
 
-fn type_text(dtype: &DataType) -> String {
+pub(crate) fn type_text(dtype: &DataType) -> String {
     match dtype {
         DataType::Binary => "binary".to_owned(),
         DataType::String => "string".to_owned(),

@@ -4,7 +4,7 @@ use isorate_results::{Run, write_atomic};
 
 use crate::export::{Images, images};
 use crate::figure::Figure;
-use crate::{Error, Table, a1, a2, b1, b2, b3, b4, b5, b6, f1, f2, f4, f5, f6, t1, t2, t4, t5};
+use crate::{Error, Table, a1, a2, b1, b2, b3, b4, b5, b6, d1, f1, f2, f4, f5, f6, t1, t2, t4, t5, t6};
 
 /// A figure or table that can be drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,10 @@ const CATALOGUE: &[(Entry, Make)] = &[
         Entry { id: "b6", title: "Where the theorems' bounds hold without their condition on the priors", experiment: "b6" },
         Make::Figure(b6::figure),
     ),
+    (
+        Entry { id: "d1", title: "Data sets diagnosed: predicted and measured leads of SpecGD", experiment: "d1" },
+        Make::Figure(d1::figure),
+    ),
     (Entry { id: "t1", title: "Checks of the theory", experiment: "t1" }, Make::Table(t1::table)),
     (
         Entry { id: "t2", title: "Accuracy by group early, halfway and at the end of training", experiment: "f1" },
@@ -78,6 +82,7 @@ const CATALOGUE: &[(Entry, Make)] = &[
     ),
     (Entry { id: "t4", title: "Best stopping points under cross-entropy", experiment: "f4" }, Make::Table(t4::table)),
     (Entry { id: "t5", title: "The sharp constants of the theorems", experiment: "b5" }, Make::Table(t5::table)),
+    (Entry { id: "t6", title: "Data sets diagnosed: prediction against measurement", experiment: "d1" }, Make::Table(t6::table)),
 ];
 
 /// All figures and tables, in the order of the paper.

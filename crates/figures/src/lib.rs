@@ -25,6 +25,7 @@ mod canvas;
 mod catalogue;
 pub mod claims;
 mod compact;
+mod d1;
 mod error;
 mod export;
 mod f1;
@@ -44,6 +45,7 @@ mod t1;
 mod t2;
 mod t4;
 mod t5;
+mod t6;
 mod table;
 mod training;
 

@@ -84,6 +84,12 @@ impl<'a> Selection<'a> {
         if points.is_empty() { Err(self.missing(of)) } else { Ok(points) }
     }
 
+    /// The one value that there is; an error if there is none, or if it is not finite.
+    pub(crate) fn number(&self, run: &Run, of: Of<'_>) -> Result<f64, Error> {
+        let mut values = run.records.iter().filter(|record| of.is(record) && record.value.is_finite()).map(|record| record.value);
+        values.next().ok_or_else(|| self.missing(of))
+    }
+
     /// The finite values of the groups that are numbers, by number; an error if there are none.
     pub(crate) fn by_index(&self, run: &Run, optimizer: &str, metric: &str) -> Result<Vec<f64>, Error> {
         let mut values: Vec<(usize, f64)> = run

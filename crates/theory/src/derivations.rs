@@ -28,3 +28,5 @@ pub mod spectral_power {}
 pub mod momentum {}
 #[doc = include_str!(concat!(env!("OUT_DIR"), "/sharp-constants.md"))]
 pub mod sharp_constants {}
+#[doc = include_str!(concat!(env!("OUT_DIR"), "/diagnosis.md"))]
+pub mod diagnosis {}

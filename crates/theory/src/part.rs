@@ -203,6 +203,12 @@ parts! {
     SharpNoise => ["sharp-ngf-minority", "sharp-ngf-balanced"],
     /// The infima without a condition on the priors.
     SharpFree => ["sharp-no-prior-condition-attained"],
+    /// Σ_j U_cj α_j (v_jᵀ m_c) in the predicted loss of class c of a data set.
+    DiagnosisSignal => ["diagnosis-mixture"],
+    /// Σ_j α_j² E[(v_jᵀ x)² | c] in the predicted loss of class c of a data set.
+    DiagnosisSecond => ["diagnosis-mixture"],
+    /// ‖Σ_xx v_j − s_xx,j v_j‖/s_xx,j, which says how far a prediction can be trusted.
+    DiagnosisResidual => ["diagnosis-residual"],
 }
 
 /// The value of a part: itself, but for tests that break formulas.

@@ -53,6 +53,8 @@ pub(crate) enum Purpose {
     SharpSets = 61,
     /// Parameter sets that break one condition.
     DroppedConditions = 62,
+    /// Perturbed mixtures for the limits of the diagnosis.
+    PerturbedMixtures = 70,
 }
 
 /// The generator of (seed, purpose, index).

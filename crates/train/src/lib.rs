@@ -7,6 +7,7 @@
 #![allow(clippy::doc_markdown, reason = "formulas such as Σ_yx are set as in the paper")]
 
 mod colored;
+mod diagnosis;
 mod error;
 mod evaluate;
 mod moments;
@@ -17,6 +18,7 @@ mod theory;
 mod training;
 mod tuning;
 
+pub use diagnosis::{DiagnosisConfig, DiagnosisReport, EqualLoss, GapReport, Source, diagnose, named};
 pub use error::{Error, Stop};
 pub use plan::{Task, plan, plan_tuning};
 pub use runner::{Event, Runner};

@@ -85,6 +85,25 @@ pub enum Check {
         /// The smallest quotient.
         bound: f64,
     },
+    /// One stored number is at least or at most a bound.
+    Number {
+        /// What measured it, as the records' optimizer.
+        of: String,
+        /// The data that it was measured on.
+        split: String,
+        /// What was measured.
+        metric: String,
+        /// The part of the data.
+        group: String,
+        /// What it is, for readers.
+        quantity: String,
+        /// The least value that is asked for.
+        #[serde(default)]
+        at_least: Option<f64>,
+        /// The largest value that is allowed.
+        #[serde(default)]
+        at_most: Option<f64>,
+    },
     /// A check of the theory passes.
     TheoryCheck {
         /// Its name in T1.
@@ -128,6 +147,11 @@ impl Check {
             }
             Self::SameLimit { of, split, bound } => (vec![("bound", *bound)], Some(of), Some(split)),
             Self::TheoryCheck { .. } => (vec![], None, None),
+            Self::Number { at_least, at_most, .. } => match (at_least, at_most) {
+                (Some(bound), None) => (vec![("at_least", *bound)], None, None),
+                (None, Some(bound)) => (vec![("at_most", *bound)], None, None),
+                _ => return Err("one of `at_least` and `at_most` must be given".into()),
+            },
         };
         if let Some((name, value)) = numbers.iter().find(|(_, value)| !value.is_finite() || *value < 0.0) {
             return Err(format!("`{name}` is {value} and must be a finite number that is not negative"));
@@ -190,6 +214,7 @@ impl Check {
                 format!("{}: smallest {gap} loss gap ÷ bound on (0, t*], {split}", name(of))
             }
             Self::TheoryCheck { check } => format!("check `{check}`"),
+            Self::Number { quantity, .. } => quantity.clone(),
         }
     }
 
@@ -201,6 +226,7 @@ impl Check {
             | Self::MajorityFirst { bound, .. }
             | Self::SameLimit { bound, .. }
             | Self::GapAboveBound { bound, .. } => Some(*bound),
+            Self::Number { at_least, at_most, .. } => at_least.or(*at_most),
             Self::TheoryCheck { .. } => None,
         }
     }
@@ -273,6 +299,13 @@ impl Check {
                     .min_by(f64::total_cmp)
                     .ok_or_else(|| wrong("the gap and a positive bound have no time in common".into()))?;
                 Ok(self.found(value, value >= *bound))
+            }
+            Self::Number { of, split, metric, group, at_least, at_most, .. } => {
+                let run = selection.single()?;
+                let of = Of { optimizer: of, split, metric, group };
+                let value = selection.number(run, of)?;
+                let holds = at_least.is_none_or(|bound| value >= bound) && at_most.is_none_or(|bound| value <= bound);
+                Ok(self.found(value, holds))
             }
             Self::TheoryCheck { check } => {
                 let run = selection.single()?;

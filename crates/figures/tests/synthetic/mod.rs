@@ -43,7 +43,7 @@ pub fn frozen() -> Vec<Run> {
     let mut experiments: Vec<&str> = isorate_figures::catalogue().map(|entry| entry.experiment).collect();
     experiments.sort_unstable();
     experiments.dedup();
-    experiments.retain(|experiment| !["a1", "f4", "f1", "f2", "f5", "t1"].contains(experiment));
+    experiments.retain(|experiment| !["a1", "b3", "b4", "f1", "f2", "f4", "f5", "t1"].contains(experiment));
     let mut runs = Vec::new();
     for experiment in experiments {
         let mut files: Vec<_> = fs_err::read_dir(folder.join(experiment)).unwrap().map(|file| file.unwrap().path()).collect();

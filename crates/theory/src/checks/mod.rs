@@ -3,6 +3,7 @@
 mod condition1;
 mod depth;
 mod depth_errors;
+mod diagnosis;
 mod given;
 mod linear;
 mod momentum;
@@ -37,6 +38,7 @@ const GROUPS: &[Group] = &[
     momentum::GROUP,
     newton_schulz::GROUP,
     shampoo::GROUP,
+    diagnosis::GROUP,
 ];
 
 /// Statements that belong together, and the jobs that check them.

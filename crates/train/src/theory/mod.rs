@@ -4,6 +4,7 @@ mod checks;
 mod condition1;
 mod condition_map;
 mod depth;
+mod diagnosis;
 mod early_stopping;
 mod finite_samples;
 mod loss_gaps;
@@ -91,6 +92,7 @@ pub(crate) const KINDS: &[TheoryKind] = &[
     TheoryKind { name: "theory-checks", parse: parse::<checks::Checks> },
     TheoryKind { name: "spectral-power", parse: parse::<spectral_power::SpectralPower> },
     TheoryKind { name: "muon-overshoot", parse: parse::<muon_overshoot::MuonOvershoot> },
+    TheoryKind { name: "diagnosis", parse: parse::<diagnosis::Diagnosis> },
 ];
 
 fn parse<T: TheoryRun + DeserializeOwned + 'static>(text: &str) -> Result<Box<dyn TheoryRun>, toml::de::Error> {
