@@ -63,6 +63,9 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
             }
             bounds.push(Series::Dashed { points: over_snr(run, ("mixture", "prior_bound"), &group), colour });
         }
+        if lines.is_empty() {
+            return Err(selection.missing(format!("finite record with optimizer `{rule}`, metric `{metric}`")));
+        }
         panels.push(panel(title, "smallest prior p_{m}", bounds, lines, labels));
     }
     let (mut lines, mut labels) = (vec![], vec![]);

@@ -65,7 +65,10 @@ fn capital(word: &str) -> String {
 
 /// The data sets in the order in which they were diagnosed.
 pub(crate) fn data_sets<'a>(selection: &Selection<'_>, run: &'a Run) -> Result<Vec<&'a str>, Error> {
-    let records = run.records.iter().filter(|record| record.optimizer == "diagnosis" && record.metric == "first_saturation");
+    let records = run
+        .records
+        .iter()
+        .filter(|record| record.optimizer == "diagnosis" && record.metric == "first_saturation" && record.value.is_finite());
     let names: Vec<&str> = records.map(|record| record.group.as_str()).collect();
     if names.is_empty() {
         return Err(selection.missing("record with optimizer `diagnosis`, metric `first_saturation`"));

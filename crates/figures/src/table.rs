@@ -224,7 +224,8 @@ fn exponent(rest: &[char]) -> Option<(String, usize)> {
 /// How many characters after a `_` belong to the subscript: letters and digits, and one further index after a comma that
 /// is not followed by a space, as in `s_xx,c`. A raised digit is a power of the whole, as in `α_j²`.
 fn subscript(rest: &[char]) -> usize {
-    let name = |rest: &[char]| rest.iter().take_while(|&&next| next.is_alphanumeric() && raised(next).is_none()).count();
+    let name =
+        |rest: &[char]| rest.iter().take_while(|&&next| next.is_alphanumeric() && next != 'ᵀ' && raised(next).is_none()).count();
     let first = name(rest);
     let second = if first > 0 && rest.get(first) == Some(&',') { name(&rest[first + 1..]) } else { 0 };
     if second > 0 { first + 1 + second } else { first }
@@ -254,6 +255,7 @@ fn command(character: char) -> Option<String> {
         'Δ' => r"\Delta",
         'ε' => r"\varepsilon",
         'η' => r"\eta",
+        'θ' => r"\theta",
         'κ' => r"\kappa",
         'λ' => r"\lambda",
         'μ' | 'µ' => r"\mu",
@@ -269,6 +271,11 @@ fn command(character: char) -> Option<String> {
         '≈' => r"\approx",
         '∈' => r"\in",
         '∞' => r"\infty",
+        '∝' => r"\propto",
+        '⊗' => r"\otimes",
+        '⌊' => r"\lfloor",
+        '⌋' => r"\rfloor",
+        '…' => r"\dots",
         '→' => r"\to",
         '←' => r"\leftarrow",
         '±' => r"\pm",

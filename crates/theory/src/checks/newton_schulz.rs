@@ -28,7 +28,7 @@ pub(super) const GROUP: Group = Group {
             "φ first reaches a rate where the quintic's increasing branch pulls it back to: 1/2 at x = 0.00107 for 5 steps",
         ),
         ("ns-slope", "A very small singular value is amplified by 3.4445^steps"),
-        ("ns-flow", "Muon with Newton–Schulz steps tends to the flow α̇_c = φ(r_c/‖r‖) with order 1 in η"),
+        ("ns-flow", "Muon with Newton–Schulz steps tends to the flow dα_c/dt = φ(r_c/‖r‖) with order 1 in η"),
         ("ns-delay", "A rare component needs D(p_m/‖p‖, 1/2) times as long as under SpecGD for half of its limit"),
         (
             "ns-dead-zone",

@@ -40,7 +40,7 @@ pub(super) const GROUP: Group = Group {
         ),
         ("power-cycle", "The discrete rule ends between residuals ±(η s_xx/2)^{1/(1−p)}"),
         ("power-deep", "The matrix simulation of two and three layers tends to the incomplete beta form with order 1 in η"),
-        ("power-deep-numeric", "The incomplete beta form solves ẇ = (w^{L−1} r)^p"),
+        ("power-deep-numeric", "The incomplete beta form solves dw/dt = (w^{L−1} r)^p"),
         ("power-deep-limit", "For p < 1/(L−1) the limit δ → ∞ leaves zero at once"),
         ("power-deep-flip", "With L layers the order turns round at p₁*/(L + (L−1)p₁*)"),
     ],

@@ -17,11 +17,11 @@ pub(super) const GROUP: Group = Group {
     statements: &[
         (
             "softmax-population",
-            "The population gradient of the cross-entropy is Σ_c p_c (E_c[s] − e_c) μ_cᵀ + σ² E[diag(s) − s sᵀ] W",
+            "The population gradient of the cross-entropy is Σ_c p_c (E_c[s] − e_c) ⊗ μ_c + σ² E[diag(s) − s sᵀ] W",
         ),
         (
             "sample-gd-constant",
-            "√n (α̂_c − α_c) of GD on n examples has the standard deviation that the delta method gives from the moments' errors",
+            "√n times the error of α_c under GD on n examples has the standard deviation that the delta method gives from the moments' errors",
         ),
         ("sample-gd-slope", "The largest error of GD's components on n examples decays as n^(−1/2)"),
         ("sample-specgd-slope", "So does the largest error of SpecGD's components over the whole path"),
@@ -289,7 +289,7 @@ fn muon(config: &VerifyConfig) -> Result<Vec<Check>> {
         place.0, place.1
     );
     let rates = format!(
-        "largest distance of α̂_c/t from the middle of [0.67, 1.14] in half widths, t ≤ 0.8 t*, same samples, at n = {at}"
+        "largest distance of the sample's α_c/t from the middle of [0.67, 1.14] in half widths, t ≤ 0.8 t*, same samples, at n = {at}"
     );
     Ok(vec![Check::at_most("sample-muon", distance, 1.5, distances), Check::at_most("sample-newton-schulz", rate, 1.0, rates)])
 }

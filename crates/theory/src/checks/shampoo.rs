@@ -38,7 +38,10 @@ pub(super) const GROUP: Group = Group {
             "shampoo-gap-balanced",
             "Theorem 1 with summed Shampoo on the clock θ, constant 1/4: L_bal of GF exceeds its L_bal by at least μ θ/4 on (0, t*]",
         ),
-        ("shampoo-average", "Averaged Shampoo tends to the flow α̇ = r/√v, v̇ = λ(r² − v), λ = (1 − β₂)/η, with order 1 in η"),
+        (
+            "shampoo-average",
+            "Averaged Shampoo tends to the flow dα/dt = r/√v, dv/dt = λ(r² − v), λ = (1 − β₂)/η, with order 1 in η",
+        ),
         ("shampoo-rate", "Averaged Shampoo has the rate ρ of ρ²(1 + 2ρ·lag/(a* − α)) = 1 while the statistics' lag is small"),
         ("shampoo-half", "Averaged Shampoo comes to a*/2 between 1 and 1.2 times as late as SpecGD, whatever the prior and β₂"),
         (
