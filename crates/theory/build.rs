@@ -53,6 +53,26 @@ fn mathml(formula: &str, display_mode: DisplayMode, path: &Path, line: usize) ->
     }
     let mut out = String::new();
     push_mathml(&mut out, events.into_iter(), RenderConfig { display_mode, ..RenderConfig::default() })?;
-    // A blank line would end the block of HTML.
-    Ok(out.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" "))
+    // A blank line would end the block of HTML. The renderer leaves out a space before one attribute.
+    let line = out.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+    Ok(escape(&line.replace("\"minsize", "\" minsize")))
+}
+
+/// Outside of tags Markdown still reads its own marks, `*` for one; as character references they are left alone.
+fn escape(html: &str) -> String {
+    let mut out = String::new();
+    let mut in_tag = false;
+    for character in html.chars() {
+        match character {
+            '<' => in_tag = true,
+            '>' => in_tag = false,
+            _ => {}
+        }
+        if !in_tag && "*_[]\\`~|'".contains(character) {
+            out.extend(["&#", &u32::from(character).to_string(), ";"]);
+        } else {
+            out.push(character);
+        }
+    }
+    out
 }

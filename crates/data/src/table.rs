@@ -234,7 +234,16 @@ pub fn read_table_file(path: &Path, options: &TableOptions) -> Result<(Table, bo
     let name = path.display().to_string();
     let problem = Problem { name: &name };
     let extension = path.extension().map(|extension| extension.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
-    let metadata = fs_err::metadata(path)?;
+    let metadata = match fs_err::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(problem.at(
+                "the path".to_owned(),
+                "there is no such file",
+                "give a CSV or parquet file, or the name of a data set",
+            ));
+        }
+        metadata => metadata?,
+    };
     if !metadata.is_file() {
         return Err(problem.at("the path".to_owned(), "is not a file", "give a CSV or parquet file"));
     }

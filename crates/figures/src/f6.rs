@@ -30,7 +30,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     panels.push(view.deviations("delta", "initial scale δ")?);
     panels.push(view.deviations("eta", "step size η")?);
 
-    let keys = vec![
+    let mut keys = vec![
         Key { sample: Sample::Line(style::INK), text: "formula".into() },
         Key { sample: Sample::Mark(Mark::Circle, Fill::Outline, style::INK), text: "simulation, aligned layers".into() },
         Key {
@@ -39,6 +39,9 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         },
         Key { sample: Sample::Dashed(style::INK), text: "limits > 1 (i), δ → ∞ (j)".into() },
     ];
+    for rule in RULES.map(style::rule) {
+        keys.push(Key { sample: Sample::Line(rule.colour), text: format!("{} (j–l)", rule.name) });
+    }
     let number = |name: &str| run.header.spec.get(name).and_then(serde_json::Value::as_f64).unwrap_or(f64::NAN);
     let caption = format!(
         "Deep linear models with L layers. a–h: α_{{c}}/a_{{c}}* from layers e^{{−δ}}, δ = {} (one layer: from 0); time in units of that at which the \
@@ -151,7 +154,7 @@ impl View<'_> {
     }
 
     fn saturation(&self) -> Result<Panel, Error> {
-        let (mut dashed, mut lines, mut marks, mut labels) = (vec![], vec![], vec![], vec![]);
+        let (mut dashed, mut lines, mut marks) = (vec![], vec![], vec![]);
         for (rank, &component) in self.ranks.iter().enumerate() {
             let after = format!("/c{component}");
             let colour = self.colour(rank);
@@ -169,27 +172,25 @@ impl View<'_> {
         let series: Vec<Series> = [dashed, lines, marks].into_iter().flatten().collect();
         let high = series.iter().flat_map(Series::heights).fold(0.0, f64::max);
         let last = last_x(&series);
-        labels.push(Label { text: "1".into(), end: (last, 1.0), colour: style::INK });
         Ok(Panel {
             title: "Saturation, SpecGD".into(),
             x: Axis::linear("layers L", 0.5, last + 0.3, 8),
             y: Axis::linear_with_room("time (a_{c}*)^{1/L}", 0.0, high, 5),
             shares_y: false,
             series,
-            labels,
+            labels: vec![],
         })
     }
 
     fn spread(&self) -> Result<Panel, Error> {
-        let (mut series, mut labels) = (vec![], vec![]);
+        let mut series = vec![];
         for key in RULES {
-            let style::Rule { name, colour, .. } = style::rule(key);
+            let colour = style::rule(key).colour;
             if key == "gd" {
                 let points = self.over_depth((key, "closed-form", "spread_limit"), "", "")?;
                 series.push(Series::Dashed { points, colour });
             }
             let theory = self.over_depth((key, "closed-form", "spread"), "", "")?;
-            labels.extend(theory.last().map(|&end| Label { text: name, end, colour }));
             series.push(Series::Line { points: theory, colour, width: style::LINE_WIDTH });
             let points = self.over_depth((key, "simulation", "spread"), "", "")?;
             series.push(Series::Marks { points, colour, mark: Mark::Circle, radius: style::MARK_RADIUS, fill: Fill::Outline });
@@ -203,7 +204,7 @@ impl View<'_> {
             y: Axis::log("ΔT", low, high),
             shares_y: false,
             series,
-            labels,
+            labels: vec![],
         })
     }
 

@@ -193,6 +193,14 @@ parts! {
     BalancedGrowth => ["depth-balanced"],
     /// (S P₀ S)^{1/2} in it.
     BalancedStart => ["depth-balanced"],
+    /// μ t (1 + x)/2 in the theorems' ratios.
+    RatioSignal => ["thm-ratio-exact"],
+    /// ½ σ² t (Σ x² − k)/μ in them.
+    RatioNoise => ["thm-ratio-exact"],
+    /// s_xx,c t in GD's share x_c.
+    RatioRate => ["thm-ratio-exact"],
+    /// s_xx,c τ in NGD's share x_c.
+    RatioPathRate => ["thm-ratio-exact"],
     /// 1 − e^{−μ/(6k)} in the bounds of Theorem 1.
     SharpGrowth => ["sharp-gf-minority", "sharp-gf-balanced"],
     /// The term with κ = 1/6 in the bounds of Theorem 1.

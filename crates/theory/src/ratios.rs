@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::part::{Part, part};
 use crate::quadrature::GaussLegendre;
 use crate::rules::gd::phi;
 
@@ -97,8 +98,9 @@ impl TheoremSet {
     /// no difference of nearly equal numbers is left, and t → 0 is an ordinary value.
     pub(crate) fn ratios(&self, t: f64, x: impl Iterator<Item = f64> + Clone) -> Ratios {
         let k = self.priors.len() as f64;
-        let class = |x: f64| (1.0 - x) * (1.0 - 0.5 * self.mean_norm * t * (1.0 + x));
-        let noise = 0.5 * self.variance * t / self.mean_norm * (x.clone().map(|x| x * x).sum::<f64>() - k);
+        let class = |x: f64| (1.0 - x) * (1.0 - part(Part::RatioSignal, 0.5 * self.mean_norm * t * (1.0 + x)));
+        let noise =
+            part(Part::RatioNoise, 0.5 * self.variance * t / self.mean_norm * (x.clone().map(|x| x * x).sum::<f64>() - k));
         let minority = class(x.clone().next().unwrap_or(0.0)) + noise;
         let balanced = x.map(class).sum::<f64>() / k + noise;
         Ratios { minority, balanced }
@@ -106,7 +108,8 @@ impl TheoremSet {
 
     /// Theorem 1 at one time: x_c = s_yx,c (1 − e^{−s_xx,c t})/(s_xx,c t).
     pub(crate) fn gradient_flow(&self, t: f64) -> Ratios {
-        let x: Vec<f64> = self.priors.iter().map(|&p| self.mean_norm * p * phi(self.rate(p) * t)).collect();
+        let x: Vec<f64> =
+            self.priors.iter().map(|&p| self.mean_norm * p * phi(part(Part::RatioRate, self.rate(p) * t))).collect();
         self.ratios(t, x.iter().copied())
     }
 
@@ -211,8 +214,13 @@ impl<'a> Walk<'a> {
     /// x_c = α_c/t = s_yx,c φ(s_xx,c τ) τ/t, and s_yx,c/‖s_yx‖ in the limit t → 0.
     pub(crate) fn ratios(&self, tau: f64) -> Ratios {
         let scale = if tau == 0.0 { 1.0 / self.start_speed } else { tau / self.time };
-        let x: Vec<f64> =
-            self.set.priors.iter().zip(&self.rates).map(|(p, rate)| self.set.mean_norm * p * scale * phi(rate * tau)).collect();
+        let x: Vec<f64> = self
+            .set
+            .priors
+            .iter()
+            .zip(&self.rates)
+            .map(|(p, rate)| self.set.mean_norm * p * scale * phi(part(Part::RatioPathRate, rate * tau)))
+            .collect();
         self.set.ratios(self.time, x.iter().copied())
     }
 }

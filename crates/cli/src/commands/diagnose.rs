@@ -42,10 +42,10 @@ fn treatment(features: Features) -> Treatment {
     }
 }
 
-/// A name has no extension and no folder; everything else is a file.
+/// A name has no extension and no folder, and there is no file of that name; everything else is a file.
 fn source(arguments: &Diagnose) -> anyhow::Result<Source> {
     let path = Path::new(&arguments.data);
-    let is_name = path.extension().is_none() && path.components().count() == 1 && !path.exists();
+    let is_name = path.extension().is_none() && path.components().count() == 1 && !path.is_file();
     if is_name {
         return Ok(named(&arguments.data)?);
     }
