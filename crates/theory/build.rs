@@ -21,6 +21,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Rustdoc lets paragraphs scroll; a formula that is a little higher than its line would get a scroll bar.
+const STYLE: &str = "\n\n<style>.docblock > p { overflow: visible !important; }</style>\n";
+
 /// Replaces `$$…$$` by displayed and `$…$` by inline formulas; code, in backquotes, is left alone.
 fn typeset(text: &str, path: &Path) -> Result<String, Box<dyn Error>> {
     let mut page = String::new();
@@ -42,6 +45,7 @@ fn typeset(text: &str, path: &Path) -> Result<String, Box<dyn Error>> {
         rest = &inside[end + mark.len()..];
     }
     page.push_str(rest);
+    page.push_str(STYLE);
     Ok(page)
 }
 
@@ -53,9 +57,9 @@ fn mathml(formula: &str, display_mode: DisplayMode, path: &Path, line: usize) ->
     }
     let mut out = String::new();
     push_mathml(&mut out, events.into_iter(), RenderConfig { display_mode, ..RenderConfig::default() })?;
-    // A blank line would end the block of HTML. The renderer leaves out a space before one attribute.
+    // A blank line would end the block of HTML. The renderer leaves out a space before one attribute, and escapes its own spaces.
     let line = out.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
-    Ok(escape(&line.replace("\"minsize", "\" minsize")))
+    Ok(escape(&line.replace("\"minsize", "\" minsize").replace("&amp;nbsp;", "&#160;")))
 }
 
 /// Outside of tags Markdown still reads its own marks, `*` for one; as character references they are left alone.
