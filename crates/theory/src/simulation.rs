@@ -120,6 +120,19 @@ impl<'a> Simulation<'a> {
         (0..aligned.nrows()).map(|c| aligned[(c, c)]).collect()
     }
 
+    /// α after each number of steps, in ascending order.
+    pub(crate) fn alphas_at(&mut self, steps: &[usize]) -> Result<Vec<Vec<f64>>> {
+        steps
+            .iter()
+            .map(|&step| {
+                while self.step < step {
+                    self.advance()?;
+                }
+                Ok(self.alpha())
+            })
+            .collect()
+    }
+
     /// The largest magnitude in W outside that diagonal.
     pub fn off_diagonal(&self) -> f64 {
         self.moments.off_diagonal(self.weights.as_ref())

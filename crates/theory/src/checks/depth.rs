@@ -60,15 +60,7 @@ pub(super) const GROUP: Group = Group {
 fn simulate(mixture: &Mixture, network: &Network, rule: Rule, eta: f64, steps: &[usize]) -> Result<Vec<Vec<f64>>> {
     let matrices = mixture.matrix_moments()?;
     let mut simulation = Simulation::new(&matrices, network, rule, eta, mixture.seed())?;
-    steps
-        .iter()
-        .map(|&step| {
-            while simulation.step() < step {
-                simulation.advance()?;
-            }
-            Ok(simulation.alpha())
-        })
-        .collect()
+    simulation.alphas_at(steps)
 }
 
 /// The first two mixtures and δ = 1, to a time at which the fastest component is near its limit: the order in η from η/2, η/4.

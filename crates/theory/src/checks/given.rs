@@ -77,15 +77,7 @@ fn dense(config: &VerifyConfig, index: usize) -> Result<(Components, MatrixMomen
 /// α of the simulation after each number of steps (ascending).
 fn simulate(moments: &MatrixMoments, rule: Rule, eta: f64, steps: &[usize]) -> Result<Vec<Vec<f64>>> {
     let mut simulation = Simulation::new(moments, &Network::LINEAR, rule, eta, 0)?;
-    steps
-        .iter()
-        .map(|&step| {
-            while simulation.step() < step {
-                simulation.advance()?;
-            }
-            Ok(simulation.alpha())
-        })
-        .collect()
+    simulation.alphas_at(steps)
 }
 
 fn discrete_form(config: &VerifyConfig, id: &'static str, rule: Rule) -> Result<Check> {

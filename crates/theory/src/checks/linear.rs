@@ -98,15 +98,7 @@ pub(super) fn horizon(c: &Components, rule: Rule) -> f64 {
 fn simulate(mixture: &Mixture, rule: Rule, eta: f64, steps: &[usize]) -> Result<Vec<Vec<f64>>> {
     let matrices = mixture.matrix_moments()?;
     let mut simulation = Simulation::new(&matrices, &Network::LINEAR, rule, eta, mixture.seed())?;
-    steps
-        .iter()
-        .map(|&step| {
-            while simulation.step() < step {
-                simulation.advance()?;
-            }
-            Ok(simulation.alpha())
-        })
-        .collect()
+    simulation.alphas_at(steps)
 }
 
 const DISCRETE_STEPS: usize = 200;

@@ -198,14 +198,7 @@ fn slope(config: &VerifyConfig) -> Result<Check> {
 fn simulate(mixture: &Mixture, rule: Rule, eta: f64, steps: &[usize]) -> Result<Vec<Vec<f64>>> {
     let matrices = mixture.matrix_moments()?;
     let mut simulation = Simulation::new(&matrices, &Network::LINEAR, rule, eta, mixture.seed())?;
-    let mut rows = Vec::with_capacity(steps.len());
-    for &step in steps {
-        while simulation.step() < step {
-            simulation.advance()?;
-        }
-        rows.push(simulation.alpha());
-    }
-    Ok(rows)
+    simulation.alphas_at(steps)
 }
 
 /// Errors at the same times for η, η/2, η/4; up to seven tenths of the largest limit, where ‖r‖ is still large.

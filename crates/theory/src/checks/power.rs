@@ -87,15 +87,7 @@ fn describe(mixture: &Mixture) -> String {
 fn simulate(mixture: &Mixture, network: &Network, exponent: f64, eta: f64, steps: &[usize]) -> Result<Vec<Vec<f64>>> {
     let moments = MatrixMoments::rotated(mixture, mixture.seed())?;
     let mut simulation = Simulation::new(&moments, network, Rule::Power { exponent }, eta, mixture.seed())?;
-    steps
-        .iter()
-        .map(|&step| {
-            while simulation.step() < step {
-                simulation.advance()?;
-            }
-            Ok(simulation.alpha())
-        })
-        .collect()
+    simulation.alphas_at(steps)
 }
 
 /// The times at which the components of a simulation come to half of their limits, between its steps by interpolation.

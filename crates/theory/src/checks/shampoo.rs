@@ -70,14 +70,7 @@ const BALANCED: f64 = 0.25;
 fn simulate(mixture: &Mixture, rule: Shampoo, eta: f64, steps: &[usize]) -> Result<Vec<Vec<f64>>> {
     let matrices = mixture.matrix_moments()?;
     let mut simulation = Simulation::new(&matrices, &Network::LINEAR, Rule::Shampoo(rule), eta, mixture.seed())?;
-    let mut rows = Vec::with_capacity(steps.len());
-    for &step in steps {
-        while simulation.step() < step {
-            simulation.advance()?;
-        }
-        rows.push(simulation.alpha());
-    }
-    Ok(rows)
+    simulation.alphas_at(steps)
 }
 
 /// Sum, average with and without bias correction, one side, and ε; the averages until the first component saturates.
