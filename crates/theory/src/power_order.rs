@@ -82,7 +82,7 @@ pub fn power_flip_exponent(components: &Components, (i, j): (usize, usize), dept
 /// of GD's half-lives. Fails for p outside \[0, 1\], p = 1 with L ≥ 2, or p ≥ 1/(L−1).
 ///
 /// ```
-/// use isorate_theory::{Mixture, MixtureConfig, power_saturation_spread};
+/// use isorate_theory::{Mixture, MixtureConfig, Network, power_saturation_spread};
 ///
 /// let mixture = Mixture::new(MixtureConfig {
 ///     priors: vec![0.9, 0.1],
@@ -92,7 +92,7 @@ pub fn power_flip_exponent(components: &Components, (i, j): (usize, usize), dept
 ///     seed: 0,
 /// })?;
 /// let spread = power_saturation_spread(&mixture, 0.0, 2)?;
-/// assert!((spread - mixture.saturation_spread(2)).abs() < 1e-14);
+/// assert!((spread - mixture.saturation_spread(&Network::new(2, None)?)).abs() < 1e-14);
 /// assert!(power_saturation_spread(&mixture, 0.9, 1)? < 0.0);
 /// # Ok::<(), isorate_theory::Error>(())
 /// ```
