@@ -1,32 +1,13 @@
 //! Descent on the moments of a finite sample, and how far it strays from the population's path.
 
-use faer::{Accum, Mat, MatMut, MatRef};
+use faer::Mat;
 use rand_distr::{Distribution, StandardNormal};
 
-use crate::discrete::check_eta;
 use crate::error::{Error, Result};
-use crate::linalg::{SpectralMap, frobenius, multiply};
 use crate::moments::MatrixMoments;
 use crate::random::{Purpose, stream};
-use crate::rules::{Preconditioner, Rule, muon};
-use crate::sampling::SampleMoments;
-
-/// The coefficients of the quintic of K. Jordan's Muon (2024), X ← a X + b (X Xᵀ) X + c (X Xᵀ)² X.
-const QUINTIC: [f64; 3] = [3.4445, -4.7750, 2.0315];
-const QUINTIC_STEPS: usize = 5;
-
-/// How a step is made from a gradient.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum SampleRule {
-    /// A rule with exact directions.
-    Exact(Rule),
-    /// Muon's momentum M ← β M + (1 − β) ∇ with five Newton–Schulz steps in f64 in place of the polar factor. The singular values of
-    /// its update are about [0.68, 1.13] instead of 1, so its time η·step is of another scale.
-    MuonNewtonSchulz {
-        /// β, from 0 up to but not including 1.
-        momentum: f64,
-    },
-}
+use crate::rules::Rule;
+use crate::simulation::Simulation;
 
 /// The initial weights of a linear (one layer) or bilinear (two layers) model.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -49,140 +30,29 @@ pub enum SampleStart {
     },
 }
 
-/// Descent of a linear or bilinear model on given moments, whatever their singular bases: ∇_W = W Σ̂_xx − Σ̂_yx.
-///
-/// Unlike [`crate::Simulation`] it starts from bases that are not those of the moments: a sample's moments have bases of their own,
-/// while the initialization and the components α_c are those of the population. Directions whose singular value is only rounding
-/// noise get no step, with the bound of [`crate::Simulation`]; with fewer examples than dimensions Σ̂_xx is singular, which is no error.
-pub struct SampleDescent<'a> {
-    moments: &'a SampleMoments,
-    rule: SampleRule,
-    eta: f64,
-    step: usize,
-    layers: Vec<Layer>,
-    weights: Mat<f64>,
-    residual: Mat<f64>,
-    scale: [f64; 2],
-}
-
-struct Layer {
-    weights: Mat<f64>,
-    momentum: Mat<f64>,
-    gradient: Mat<f64>,
-    direction: Mat<f64>,
-    preconditioner: Preconditioner,
-    map: SpectralMap,
-}
-
-impl std::fmt::Debug for SampleDescent<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SampleDescent")
-            .field("rule", &self.rule)
-            .field("eta", &self.eta)
-            .field("step", &self.step)
-            .finish_non_exhaustive()
-    }
-}
-
-impl<'a> SampleDescent<'a> {
-    /// Descent at step 0. `population` has the bases of [`SampleStart::Aligned`] and is otherwise only asked for the shape.
-    pub fn new(
-        moments: &'a SampleMoments,
+impl SampleStart {
+    /// Descent on the moments of a sample: these have bases of their own, while the initialization and the components α_c are those of the
+    /// `population`. With fewer examples than dimensions Σ̂_xx is singular, which is no error. Fails for moments of another shape, and as
+    /// [`Simulation::new`] does.
+    pub fn simulation<'a>(
+        self,
+        moments: &'a MatrixMoments,
         population: &MatrixMoments,
-        start: SampleStart,
-        rule: SampleRule,
+        rule: Rule,
         eta: f64,
-    ) -> Result<Self> {
-        check_eta(eta)?;
-        match rule {
-            SampleRule::Exact(rule) => rule.check()?,
-            SampleRule::MuonNewtonSchulz { momentum } => Rule::Muon { momentum }.check()?,
-        }
-        let (k, d) = population.sigma_yx().shape();
-        if moments.sigma_yx().shape() != (k, d) {
+    ) -> Result<Simulation<'a>> {
+        let (shape, expected) = (moments.sigma_yx().shape(), population.sigma_yx().shape());
+        if shape != expected {
             return Err(Error::setting(
                 "moments",
-                format_args!("{}×{}", moments.sigma_yx().nrows(), moments.sigma_yx().ncols()),
-                format!("the sample's Σ_yx must be {k}×{d} like the population's"),
+                format_args!("{}×{}", shape.0, shape.1),
+                format!("the sample's Σ_yx must be {}×{} like the population's", expected.0, expected.1),
                 "draw the sample from the same mixture",
             ));
         }
-        let layers = start.layers(population)?.into_iter().map(Layer::new).collect();
-        let scale = [frobenius(moments.sigma_yx()), frobenius(moments.sigma_xx())];
-        let (weights, residual) = (Mat::zeros(k, d), Mat::zeros(k, d));
-        let mut descent = Self { moments, rule, eta, step: 0, layers, weights, residual, scale };
-        descent.multiply_layers();
-        Ok(descent)
+        Simulation::from_layers(moments, self.layers(population)?, rule, eta)
     }
 
-    /// The end-to-end matrix.
-    pub fn weights(&self) -> MatRef<'_, f64> {
-        self.weights.as_ref()
-    }
-
-    /// The number of steps taken.
-    pub fn step(&self) -> usize {
-        self.step
-    }
-
-    /// Takes one step. Fails if the iterate overflows or a decomposition does not converge.
-    pub fn advance(&mut self) -> Result<()> {
-        let (cross, second) = (self.moments.sigma_yx(), self.moments.sigma_xx());
-        multiply(self.residual.as_mut(), Accum::Replace, self.weights.as_ref(), second, 1.0);
-        for (column, cross) in self.residual.col_iter_mut().zip(cross.col_iter()) {
-            column.iter_mut().zip(cross.iter()).for_each(|(value, cross)| *value -= cross);
-        }
-        let size = cross.nrows().max(cross.ncols()) as f64;
-        let floor = 4.0 * size * f64::EPSILON * (self.scale[0] + frobenius(self.weights.as_ref()) * self.scale[1]);
-        if !floor.is_finite() {
-            return Err(self.diverged());
-        }
-        let residual = self.residual.as_ref();
-        match &mut self.layers[..] {
-            [layer] => {
-                layer.gradient.copy_from(residual);
-                layer.choose(self.rule, floor)?;
-            }
-            [first, second] => {
-                multiply(first.gradient.as_mut(), Accum::Replace, second.weights.transpose(), residual, 1.0);
-                multiply(second.gradient.as_mut(), Accum::Replace, residual, first.weights.transpose(), 1.0);
-                let norms = [frobenius(second.weights.as_ref()), frobenius(first.weights.as_ref())];
-                first.choose(self.rule, floor * norms[0])?;
-                second.choose(self.rule, floor * norms[1])?;
-            }
-            _ => unreachable!("a start has one or two layers"),
-        }
-        for layer in &mut self.layers {
-            for (column, direction) in layer.weights.col_iter_mut().zip(layer.direction.col_iter()) {
-                column.iter_mut().zip(direction.iter()).for_each(|(weight, direction)| *weight -= self.eta * direction);
-            }
-        }
-        self.step += 1;
-        self.multiply_layers();
-        if self.weights.is_all_finite() { Ok(()) } else { Err(self.diverged()) }
-    }
-
-    fn diverged(&self) -> Error {
-        Error::setting(
-            "eta",
-            self.eta,
-            format!("the iterate is no longer finite at step {}", self.step),
-            "plain gradient descent is stable for eta below 2 over the largest eigenvalue of the sample's Σ_xx",
-        )
-    }
-
-    fn multiply_layers(&mut self) {
-        match &self.layers[..] {
-            [layer] => self.weights.copy_from(&layer.weights),
-            [first, second] => {
-                multiply(self.weights.as_mut(), Accum::Replace, second.weights.as_ref(), first.weights.as_ref(), 1.0);
-            }
-            _ => unreachable!("a start has one or two layers"),
-        }
-    }
-}
-
-impl SampleStart {
     fn layers(self, population: &MatrixMoments) -> Result<Vec<Mat<f64>>> {
         let (k, d) = population.sigma_yx().shape();
         match self {
@@ -218,70 +88,6 @@ impl SampleStart {
     }
 }
 
-impl Layer {
-    fn new(weights: Mat<f64>) -> Self {
-        let (rows, cols) = weights.shape();
-        let zeros = || Mat::zeros(rows, cols);
-        Self {
-            weights,
-            momentum: zeros(),
-            gradient: zeros(),
-            direction: zeros(),
-            preconditioner: Preconditioner::default(),
-            map: SpectralMap::new(rows, cols),
-        }
-    }
-
-    fn choose(&mut self, rule: SampleRule, floor: f64) -> Result<()> {
-        match rule {
-            SampleRule::Exact(rule) => rule.matrix_direction(
-                &self.gradient,
-                floor,
-                &mut self.momentum,
-                &mut self.preconditioner,
-                &mut self.map,
-                self.direction.as_mut(),
-            ),
-            SampleRule::MuonNewtonSchulz { momentum } => {
-                muon::average_matrix(momentum, &self.gradient, &mut self.momentum);
-                newton_schulz(self.momentum.as_ref(), self.direction.as_mut());
-                Ok(())
-            }
-        }
-    }
-}
-
-/// Five steps of the quintic on A/‖A‖_F; 0 for A = 0.
-fn newton_schulz(matrix: MatRef<'_, f64>, mut out: MatMut<'_, f64>) {
-    let (rows, cols) = matrix.shape();
-    let norm = frobenius(matrix);
-    if norm == 0.0 {
-        out.fill(0.0);
-        return;
-    }
-    let [a, b, c] = QUINTIC;
-    // X Xᵀ is the smaller of the two Gram matrices if X is wide.
-    let wide = rows <= cols;
-    let mut x = if wide { matrix.to_owned() } else { matrix.transpose().to_owned() };
-    for column in x.col_iter_mut() {
-        column.iter_mut().for_each(|value| *value /= norm);
-    }
-    let size = x.nrows();
-    let (mut gram, mut series, mut next) = (Mat::zeros(size, size), Mat::zeros(size, size), Mat::zeros(size, x.ncols()));
-    for _ in 0..QUINTIC_STEPS {
-        multiply(gram.as_mut(), Accum::Replace, x.as_ref(), x.transpose(), 1.0);
-        multiply(series.as_mut(), Accum::Replace, gram.as_ref(), gram.as_ref(), c);
-        for j in 0..size {
-            for i in 0..size {
-                series[(i, j)] += b * gram[(i, j)] + if i == j { a } else { 0.0 };
-            }
-        }
-        multiply(next.as_mut(), Accum::Replace, series.as_ref(), x.as_ref(), 1.0);
-        std::mem::swap(&mut x, &mut next);
-    }
-    if wide { out.copy_from(&x) } else { out.copy_from(x.transpose()) }
-}
-
 /// A path in the population's components: α_c = \[Uᵀ W V\]_cc and the largest entry of W outside that diagonal.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ComponentPath {
@@ -293,7 +99,7 @@ pub struct ComponentPath {
 
 impl ComponentPath {
     /// Takes `steps` steps, and looks at the components of `population` after every `every` ≥ 1 of them, and at the start.
-    pub fn follow(mut descent: SampleDescent<'_>, population: &MatrixMoments, steps: usize, every: usize) -> Result<Self> {
+    pub fn follow(mut descent: Simulation<'_>, population: &MatrixMoments, steps: usize, every: usize) -> Result<Self> {
         let every = every.max(1);
         let mut path = Self::default();
         loop {
@@ -358,10 +164,9 @@ impl PowerLaw {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linalg::polar_factor;
+    use crate::linalg::frobenius;
     use crate::mixture::{Mixture, MixtureConfig};
     use crate::network::Network;
-    use crate::simulation::Simulation;
 
     fn mixture() -> Mixture {
         let config = MixtureConfig { priors: vec![0.5, 0.3, 0.2], mean_norm: 1.0, noise_std: 1.0, dim: Some(6), seed: 3 };
@@ -371,12 +176,12 @@ mod tests {
     #[test]
     fn on_the_population_it_is_the_simulation() {
         let population = mixture().matrix_moments().expect("small");
-        let moments = SampleMoments::of_population(&population);
+        let given = MatrixMoments::given(population.sigma_yx().to_owned(), population.sigma_xx().to_owned()).expect("valid");
         let bilinear = Network::new(2, Some(2.0)).expect("valid");
         for rule in [Rule::Gd, Rule::Ngd, Rule::SpecGd, Rule::Muon { momentum: 0.9 }] {
             for (network, start) in [(Network::LINEAR, SampleStart::Zero), (bilinear, SampleStart::Aligned { delta: 2.0 })] {
                 let mut simulation = Simulation::new(&population, &network, rule, 1e-2, 0).expect("valid");
-                let mut descent = SampleDescent::new(&moments, &population, start, SampleRule::Exact(rule), 1e-2).expect("valid");
+                let mut descent = start.simulation(&given, &population, rule, 1e-2).expect("valid");
                 // Before the first saturation, after which rounding errors may grow.
                 for _ in 0..15 {
                     simulation.advance().expect("finite");
@@ -386,23 +191,6 @@ mod tests {
                 assert!(frobenius(difference.as_ref()) < 1e-13, "{rule:?}, {start:?}");
             }
         }
-    }
-
-    #[test]
-    fn newton_schulz_keeps_the_bases_and_brings_singular_values_near_one() {
-        for (rows, cols) in [(3, 7), (7, 3), (4, 4)] {
-            let matrix = Mat::from_fn(rows, cols, |i, j| ((5 * i + 3 * j * j + i * j + 1) as f64).sin());
-            let mut out = Mat::zeros(rows, cols);
-            newton_schulz(matrix.as_ref(), out.as_mut());
-            let values = out.singular_values().expect("converges");
-            assert!(values.iter().all(|value| (0.67..1.14).contains(value)), "{values:?}");
-            // The same polar factor.
-            let difference = polar_factor(out.as_ref()).expect("converges") - polar_factor(matrix.as_ref()).expect("converges");
-            assert!(frobenius(difference.as_ref()) < 1e-10);
-        }
-        let mut out = Mat::from_fn(2, 3, |_, _| 1.0);
-        newton_schulz(Mat::zeros(2, 3).as_ref(), out.as_mut());
-        assert_eq!(out, Mat::<f64>::zeros(2, 3));
     }
 
     #[test]
@@ -421,21 +209,19 @@ mod tests {
     #[test]
     fn bad_settings_are_errors() {
         let population = mixture().matrix_moments().expect("small");
-        let moments = SampleMoments::of_population(&population);
-        let refuse = |start, rule, eta| {
-            let error = SampleDescent::new(&moments, &population, start, rule, eta).expect_err("must be refused").to_string();
+        let refuse = |start: SampleStart, rule, eta| {
+            let error = start.simulation(&population, &population, rule, eta).expect_err("must be refused").to_string();
             assert!(error.contains("\nhint: "), "{error}");
         };
-        let gd = SampleRule::Exact(Rule::Gd);
-        refuse(SampleStart::Zero, gd, 0.0);
-        refuse(SampleStart::Zero, SampleRule::MuonNewtonSchulz { momentum: 1.0 }, 0.1);
-        refuse(SampleStart::Aligned { delta: -1.0 }, gd, 0.1);
-        refuse(SampleStart::Gaussian { depth: 3, scale: 0.1, seed: 0 }, gd, 0.1);
-        refuse(SampleStart::Gaussian { depth: 1, scale: f64::NAN, seed: 0 }, gd, 0.1);
-        let mut descent = SampleDescent::new(&moments, &population, SampleStart::Zero, gd, 1e200).expect("valid");
+        refuse(SampleStart::Zero, Rule::Gd, 0.0);
+        refuse(SampleStart::Zero, Rule::Muon { momentum: 1.0 }, 0.1);
+        refuse(SampleStart::Aligned { delta: -1.0 }, Rule::Gd, 0.1);
+        refuse(SampleStart::Gaussian { depth: 3, scale: 0.1, seed: 0 }, Rule::Gd, 0.1);
+        refuse(SampleStart::Gaussian { depth: 1, scale: f64::NAN, seed: 0 }, Rule::Gd, 0.1);
+        let mut descent = SampleStart::Zero.simulation(&population, &population, Rule::Gd, 1e200).expect("valid");
         assert!((0..10).any(|_| descent.advance().is_err()));
         let other = MixtureConfig { dim: Some(9), ..mixture().config() };
         let other = Mixture::new(other).expect("valid").matrix_moments().expect("small");
-        assert!(SampleDescent::new(&moments, &other, SampleStart::Zero, gd, 0.1).is_err());
+        assert!(SampleStart::Zero.simulation(&population, &other, Rule::Gd, 0.1).is_err());
     }
 }

@@ -77,7 +77,7 @@ pub use condition1::{CONDITION_1, Condition1, Matched};
 pub use diagnose::{LabelledMoments, LossRow, Match, Measure, Plan, Prediction, Trust, Window, follow, largest_error, trust};
 pub use discrete::discrete;
 pub use error::{Error, Result};
-pub use finite_sample::{ComponentPath, PowerLaw, SampleDescent, SampleRule, SampleStart};
+pub use finite_sample::{ComponentPath, PowerLaw, SampleStart};
 pub use gaps::{GF_BALANCED, GF_MINORITY, GapBounds, GapRow, NGF_BALANCED, NGF_MINORITY, bilinear_gap_curves, gap_curves};
 pub use gaussian_mixture::{GaussianMixture, ORTHOGONAL};
 pub use growth::growth_times;

@@ -196,9 +196,9 @@ impl Sample {
 }
 
 impl SampleMoments {
-    /// The moments of a population, as if they were those of an infinite sample.
-    pub fn of_population(moments: &MatrixMoments) -> Self {
-        Self { cross: moments.sigma_yx().to_owned(), second: moments.sigma_xx().to_owned(), counts: Vec::new() }
+    /// The same moments with singular bases of their own. Fails as [`MatrixMoments::given`] does.
+    pub fn matrices(&self) -> Result<MatrixMoments> {
+        MatrixMoments::given(self.cross.clone(), self.second.clone())
     }
 
     /// Σ̂_yx, k×d.
@@ -211,7 +211,7 @@ impl SampleMoments {
         self.second.as_ref()
     }
 
-    /// The number of examples of each class; empty for a population.
+    /// The number of examples of each class.
     pub fn counts(&self) -> &[usize] {
         &self.counts
     }

@@ -3,10 +3,11 @@
 use super::{Check, Group, Job, VerifyConfig};
 use crate::discrete::discrete;
 use crate::error::Result;
-use crate::finite_sample::{ComponentPath, PowerLaw, SampleDescent, SampleRule, SampleStart};
+use crate::finite_sample::{ComponentPath, PowerLaw, SampleStart};
 use crate::mixture::{Mixture, MixtureConfig};
 use crate::moments::MatrixMoments;
 use crate::network::Network;
+use crate::newton_schulz::NewtonSchulz;
 use crate::rules::Rule;
 use crate::sample_error::{gd_sampling_deviation, specgd_rate_loss, specgd_rate_share};
 use crate::sampling::Sampler;
@@ -47,8 +48,6 @@ pub(super) const GROUP: Group = Group {
     ],
 };
 
-const SPECGD: SampleRule = SampleRule::Exact(Rule::SpecGd);
-
 /// A mixture with the priors of F2, its population moments and a sampler.
 struct Problem {
     mixture: Mixture,
@@ -70,13 +69,13 @@ impl Problem {
         &self,
         samples: usize,
         draw: (u64, usize),
-        rule: SampleRule,
+        rule: Rule,
         eta: f64,
         steps: usize,
         every: usize,
     ) -> Result<ComponentPath> {
-        let moments = self.sampler.moments(samples, draw.0, draw.1)?;
-        let descent = SampleDescent::new(&moments, &self.population, SampleStart::Zero, rule, eta)?;
+        let moments = self.sampler.moments(samples, draw.0, draw.1)?.matrices()?;
+        let descent = SampleStart::Zero.simulation(&moments, &self.population, rule, eta)?;
         ComponentPath::follow(descent, &self.population, steps, every)
     }
 }
@@ -117,7 +116,7 @@ fn gd_constant(config: &VerifyConfig) -> Result<Vec<Check>> {
     let problem = Problem::new(2.0, 4, config.seed)?;
     // Every 10 steps: 0.2.
     let paths = (0..TRIALS)
-        .map(|trial| problem.path(SAMPLES, (config.seed, trial), SampleRule::Exact(Rule::Gd), eta, 150, 10))
+        .map(|trial| problem.path(SAMPLES, (config.seed, trial), Rule::Gd, eta, 150, 10))
         .collect::<Result<Vec<_>>>()?;
     let (mut worst, mut place) = (0.0_f64, (0.0, 0));
     for (time, mark) in times.into_iter().zip([1, 5, 15]) {
@@ -190,7 +189,7 @@ impl Sizes {
             for trial in 0..Self::TRIALS {
                 // Samples of different sizes are independent too.
                 let draw = (seed, Self::TRIALS * power as usize + trial);
-                let path = problem.path(size, draw, SampleRule::Exact(self.rule), eta, self.steps, 1)?;
+                let path = problem.path(size, draw, self.rule, eta, self.steps, 1)?;
                 all += path.largest_deviation(&reference) / Self::TRIALS as f64;
                 first += path.largest_deviation(&reference[..early]) / Self::TRIALS as f64;
             }
@@ -203,7 +202,7 @@ impl Sizes {
 
 /// The first step of `SpecGD`, with η = 1: the diagonal of polar(Σ̂_yx), over samples.
 fn first_steps(problem: &Problem, samples: usize, trials: usize, seed: u64) -> Result<Vec<Vec<f64>>> {
-    (0..trials).map(|trial| Ok(problem.path(samples, (seed, trial), SPECGD, 1.0, 1, 1)?.alpha.swap_remove(1))).collect()
+    (0..trials).map(|trial| Ok(problem.path(samples, (seed, trial), Rule::SpecGd, 1.0, 1, 1)?.alpha.swap_remove(1))).collect()
 }
 
 fn column(rows: &[Vec<f64>], class: usize) -> Vec<f64> {
@@ -259,8 +258,8 @@ fn muon(config: &VerifyConfig) -> Result<Vec<Check>> {
             for steps in [100_usize, 200, 400] {
                 let eta = 0.9 / steps as f64;
                 let path = |rule| problem.path(samples, (config.seed, trial), rule, eta, steps, 1);
-                let specgd = path(SPECGD)?;
-                let muon = path(SampleRule::Exact(Rule::Muon { momentum: BETA }))?;
+                let specgd = path(Rule::SpecGd)?;
+                let muon = path(Rule::Muon { momentum: BETA })?;
                 let difference = muon.largest_deviation(&specgd.alpha) / (eta * BETA / (1.0 - BETA));
                 if difference.is_nan() || difference > distance {
                     (distance, place) = (difference, (samples, eta));
@@ -268,7 +267,7 @@ fn muon(config: &VerifyConfig) -> Result<Vec<Check>> {
                 if steps < 400 {
                     continue;
                 }
-                let newton_schulz = path(SampleRule::MuonNewtonSchulz { momentum: BETA })?;
+                let newton_schulz = path(Rule::NewtonSchulz { response: NewtonSchulz::new(5)?, momentum: BETA })?;
                 // The update may be 1.13 times as large, so that saturation comes as much earlier.
                 let ramp =
                     newton_schulz.alpha.iter().enumerate().skip(1).take_while(|(step, _)| eta * *step as f64 <= 0.8 * first);

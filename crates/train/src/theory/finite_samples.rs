@@ -2,8 +2,8 @@
 
 use isorate_results::Record;
 use isorate_theory::{
-    ComponentPath, MatrixMoments, Mixture, MixtureConfig, Network, PowerLaw, Rule, SampleDescent, SampleMoments, SampleRule,
-    SampleStart, Sampler, Source, TrajectoryConfig, trajectory,
+    ComponentPath, MatrixMoments, Mixture, MixtureConfig, Network, NewtonSchulz, PowerLaw, Rule, SampleStart, Sampler, Source,
+    TrajectoryConfig, trajectory,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -53,7 +53,7 @@ struct Case<'a> {
 #[derive(Clone, Copy)]
 struct Entry {
     key: &'static str,
-    rule: SampleRule,
+    rule: Rule,
     /// The rule whose closed form is the reference in the linear model.
     reference: Rule,
     horizons: [f64; 2],
@@ -65,7 +65,8 @@ impl FiniteSamples {
     }
 
     /// The horizons go through all saturations, and to within some percent of the limits for GD.
-    fn entries(mixture: &Mixture, initial_scale: f64) -> [Entry; 5] {
+    fn entries(mixture: &Mixture, initial_scale: f64) -> Result<[Entry; 5], Error> {
+        let response = NewtonSchulz::new(5)?;
         let components = mixture.components();
         let limits = components.limits();
         let largest = limits.iter().copied().fold(0.0, f64::max);
@@ -74,26 +75,26 @@ impl FiniteSamples {
         let norm = limits.iter().map(|limit| limit * limit).sum::<f64>().sqrt();
         let gd = [4.0 / slowest(components.s_xx()), (2.0 * (1.0 / initial_scale).ln() + 6.0) / slowest(components.s_yx())];
         let ngd = [1.2 * norm, 2.0 * limits.iter().sum::<f64>().sqrt()];
-        let exact = |key, rule, horizons| Entry { key, rule: SampleRule::Exact(rule), reference: rule, horizons };
+        let exact = |key, rule, horizons| Entry { key, rule, reference: rule, horizons };
         let muon = Rule::Muon { momentum: MOMENTUM };
-        [
+        Ok([
             exact("gd", Rule::Gd, gd),
             exact("ngd", Rule::Ngd, ngd),
             exact("specgd", Rule::SpecGd, spectral),
             Entry { reference: Rule::SpecGd, ..exact("muon", muon, spectral) },
             Entry {
                 key: "muon-ns",
-                rule: SampleRule::MuonNewtonSchulz { momentum: MOMENTUM },
+                rule: Rule::NewtonSchulz { response, momentum: MOMENTUM },
                 reference: Rule::SpecGd,
                 horizons: spectral,
             },
-        ]
+        ])
     }
 
-    fn path(&self, case: &Case<'_>, entry: &Entry, moments: &SampleMoments, trial: u64) -> Result<ComponentPath, Error> {
+    fn path(&self, case: &Case<'_>, entry: &Entry, moments: &MatrixMoments, trial: u64) -> Result<ComponentPath, Error> {
         let eta = entry.horizons[case.depth - 1] / self.steps as f64;
         let start = SampleStart::Gaussian { depth: case.depth, scale: self.initial_scale, seed: trial };
-        let descent = SampleDescent::new(moments, &case.population, start, entry.rule, eta)?;
+        let descent = start.simulation(moments, &case.population, entry.rule, eta)?;
         Ok(ComponentPath::follow(descent, &case.population, self.steps, self.steps / TIMES)?)
     }
 
@@ -101,7 +102,7 @@ impl FiniteSamples {
     /// start, the same descent from the same start on the population's moments.
     fn reference(&self, case: &Case<'_>, entry: &Entry, trial: u64) -> Result<Vec<Vec<f64>>, Error> {
         if case.depth == 2 {
-            return Ok(self.path(case, entry, &SampleMoments::of_population(&case.population), trial)?.alpha);
+            return Ok(self.path(case, entry, &case.population, trial)?.alpha);
         }
         let eta = entry.horizons[0] / self.steps as f64;
         let times = (0..=self.steps / (self.steps / TIMES)).map(|i| (i * (self.steps / TIMES)) as f64 * eta).collect();
@@ -165,7 +166,7 @@ impl TheoryRun for FiniteSamples {
         ];
         let mut records = self.shown(&cases[0])?;
         for case in &cases {
-            let entries = Self::entries(case.sampler.mixture(), self.initial_scale);
+            let entries = Self::entries(case.sampler.mixture(), self.initial_scale)?;
             let trials: Vec<(usize, u64)> =
                 (0..case.samples.len()).flat_map(|size| (0..self.trials as u64).map(move |trial| (size, trial))).collect();
             let references = (0..self.trials as u64)
@@ -175,7 +176,7 @@ impl TheoryRun for FiniteSamples {
                 .par_iter()
                 .enumerate()
                 .map(|(index, &(size, trial))| {
-                    let moments = case.sampler.moments(case.samples[size], self.mixture.seed, index)?;
+                    let moments = case.sampler.moments(case.samples[size], self.mixture.seed, index)?.matrices()?;
                     entries
                         .iter()
                         .zip(&references[super::whole(trial as f64)])
@@ -223,13 +224,13 @@ impl FiniteSamples {
     fn shown(&self, case: &Case<'_>) -> Result<Vec<Record>, Error> {
         let mut records = Vec::new();
         let mixture = case.sampler.mixture();
-        let moments = case.sampler.moments(self.shown_samples, self.mixture.seed, usize::from(u16::MAX))?;
+        let moments = case.sampler.moments(self.shown_samples, self.mixture.seed, usize::from(u16::MAX))?.matrices()?;
         for (c, (prior, limit)) in mixture.priors().iter().zip(mixture.components().limits()).enumerate() {
             let base = Record::at_step(0).of("mixture").split("closed-form").group(&c.to_string());
             records.push(base.clone().metric("prior").value(*prior));
             records.push(base.metric("limit").value(limit));
         }
-        for entry in Self::entries(mixture, self.initial_scale) {
+        for entry in Self::entries(mixture, self.initial_scale)? {
             let each = (self.steps / TIMES) as f64 * entry.horizons[0] / self.steps as f64;
             let path = self.path(case, &entry, &moments, 0)?;
             for (split, rows) in [("closed-form", self.reference(case, &entry, 0)?), ("simulation", path.alpha)] {
