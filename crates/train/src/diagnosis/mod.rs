@@ -14,6 +14,7 @@ pub use self::report::{DiagnosisReport, EqualLoss, GapReport};
 pub(crate) use self::source::{NAMES, checksum};
 pub use self::source::{Source, named};
 use crate::Error;
+use crate::runner::single_threaded;
 
 /// Numbers of steps at which losses are measured, about.
 const MARKS: usize = 48;
@@ -38,6 +39,11 @@ pub struct DiagnosisConfig {
 /// rules are followed with real matrices on the moments as they are, and the losses of each class are measured on the training rows, and on
 /// held-out rows where the source has some.
 pub fn diagnose(source: &Source, config: &DiagnosisConfig) -> Result<DiagnosisReport, Error> {
+    // A sum that is split over threads depends, in its last bits, on their number.
+    single_threaded(|| report(source, config))
+}
+
+fn report(source: &Source, config: &DiagnosisConfig) -> Result<DiagnosisReport, Error> {
     let treatment = config.treatment.unwrap_or(source.default_treatment());
     let (mut train, mut held_out) = (source.train.clone(), source.held_out.clone());
     if held_out.is_none() {
