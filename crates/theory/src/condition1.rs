@@ -71,6 +71,14 @@ impl MatrixMoments {
         (frobenius(inner.as_ref()), frobenius(coupling.as_ref()))
     }
 
+    /// ‖B‖_F/‖S_xx‖_F in R^d, which is [`Condition1::relative`], without the eigenvectors: as V⊥ diagonalizes V⊥ᵀ Σ_xx V⊥,
+    /// ‖Σ_xx‖_F² = ‖S_xx‖_F² + ‖B‖_F².
+    pub fn condition1_residual(&self) -> f64 {
+        let (span, leakage) = self.residual_parts();
+        let squared = span * span + 2.0 * leakage * leakage;
+        (squared / (self.sigma_xx().squared_norm_l2() - squared)).sqrt()
+    }
+
     /// ‖B‖_F relative to the S_xx of the components alone: unlike [`Condition1::relative`] it is not made small by large variances in
     /// directions that have nothing to do with the labels.
     pub(crate) fn residual(&self) -> f64 {
@@ -93,7 +101,6 @@ impl MatrixMoments {
 
         let (span, leakage) = self.residual_parts();
         let squared = span * span + 2.0 * leakage * leakage;
-        let total: f64 = values.iter().map(|value| value * value).sum();
         let leading = coordinates.subcols(0, components);
         // The cosine of a small angle says nothing about it; the sine does.
         let outside = coordinates.subcols(components, d - components);
@@ -107,7 +114,7 @@ impl MatrixMoments {
         let principal_angles = cosines.iter().zip(&sines).map(|(cosine, sine)| sine.atan2(*cosine)).collect();
         Ok(Condition1 {
             absolute: squared.sqrt(),
-            relative: (squared / (total - squared)).sqrt(),
+            relative: self.condition1_residual(),
             span,
             leakage,
             matched: match_eigenspaces(&values, &coordinates),
@@ -181,7 +188,8 @@ mod tests {
         let mut cross = Mat::from_fn(3, 5, |i, j| if i == j { [0.9, 0.6, 0.3][i] } else { 0.0 });
         cross[(1, 1)] = 0.6 * angle.cos();
         cross[(1, 4)] = 0.6 * angle.sin();
-        let found = MatrixMoments::given(cross, second).expect("valid").condition1().expect("converges");
+        let moments = MatrixMoments::given(cross, second).expect("valid");
+        let found = moments.condition1().expect("converges");
         for (c, (matched, rank)) in found.matched.iter().zip([0, 1, 2]).enumerate() {
             assert_eq!(matched.rank, rank);
             assert!((matched.angle - if c == 1 { angle } else { 0.0 }).abs() < 1e-14, "{found:?}");
@@ -190,6 +198,9 @@ mod tests {
         // v₂ couples only to V⊥: e = (−sin, cos) in the plane, vᵀ Σ e = (1 − 4) sin cos.
         let leakage = 3.0 * angle.sin() * angle.cos();
         assert!(found.span < 1e-14 && (found.leakage - leakage).abs() < 1e-14, "{found:?}");
+        // ‖Σ_xx‖_F² = 55 is what S_xx and B hold together.
+        let relative = (2.0 * leakage * leakage / (55.0 - 2.0 * leakage * leakage)).sqrt();
+        assert!((moments.condition1_residual() - relative).abs() < 1e-14, "{relative}");
         assert!((found.absolute - std::f64::consts::SQRT_2 * leakage).abs() < 1e-14);
         assert!((found.relative - found.absolute / (55.0 - found.absolute.powi(2)).sqrt()).abs() < 1e-14);
     }

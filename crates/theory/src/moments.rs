@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::components::Components;
 use crate::error::{Error, Result};
-use crate::linalg::{frobenius, multiply};
+use crate::linalg::multiply;
 use crate::mixture::Mixture;
 use crate::random::{Purpose, orthonormal, stream};
 
@@ -110,20 +110,6 @@ impl MatrixMoments {
         multiply(second.as_mut(), Accum::Replace, scaled.as_ref(), right.transpose(), 1.0);
         let second_norm = components.largest_second();
         Self { components, cross, second, spiked: None, left, right, second_norm }
-    }
-
-    /// ‖Vᵀ Σ_xx V − S_xx‖_F / ‖S_xx‖_F, how far Condition 1 is from true; 0 for a mixture, up to rounding.
-    pub fn condition1_residual(&self) -> f64 {
-        let (d, rank) = self.right.shape();
-        let mut image = Mat::zeros(d, rank);
-        multiply(image.as_mut(), Accum::Replace, self.second.as_ref(), self.right.as_ref(), 1.0);
-        let mut rotated = Mat::zeros(rank, rank);
-        multiply(rotated.as_mut(), Accum::Replace, self.right.transpose(), image.as_ref(), 1.0);
-        for (c, value) in self.components.s_xx().iter().enumerate() {
-            rotated[(c, c)] -= value;
-        }
-        let scale = self.components.s_xx().iter().map(|value| value * value).sum::<f64>().sqrt();
-        frobenius(rotated.as_ref()) / scale
     }
 
     fn from_bases(mixture: &Mixture, left: Mat<f64>, right: Mat<f64>) -> Self {
