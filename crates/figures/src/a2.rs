@@ -6,7 +6,7 @@ use plotters::style::RGBColor;
 use crate::Error;
 use crate::axis::Axis;
 use crate::canvas::Fill;
-use crate::f2::mixture;
+use crate::f2::{mixture, priors};
 use crate::figure::{Figure, Key, Pair, Panel, Sample, Series};
 use crate::select::Selection;
 use crate::style::{self, Mark};
@@ -128,12 +128,10 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
             .iter()
             .map(|(name, at, colour)| Key { sample: Sample::Dashed(*colour), text: format!("residual of {name}: {at:.2}") }),
     );
-    let priors = run.header.spec.pointer("/mixture/priors").and_then(serde_json::Value::as_array);
-    let priors: Vec<f64> = priors.map(|p| p.iter().filter_map(serde_json::Value::as_f64).collect()).unwrap_or_default();
     let mut caption = format!(
         "How far W and its components are from what Condition 1 predicts, at most over (0, t*] and relative to what is learned at t*, the first \
          saturation of SpecGD. {} with a random residual B in random bases; {} scale.",
-        mixture(run, &priors),
+        mixture(run, &priors(run)),
         selection.scale(),
     );
     if !residuals.is_empty() {

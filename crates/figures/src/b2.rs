@@ -5,6 +5,7 @@ use isorate_results::{Record, Run};
 use crate::Error;
 use crate::axis::Axis;
 use crate::canvas::Fill;
+use crate::f2::{mixture, priors};
 use crate::figure::{Figure, Key, Label, Pair, Panel, Sample, Series};
 use crate::select::{Of, Selection, over_time};
 use crate::style::{self, Mark};
@@ -67,7 +68,7 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         of_mixture("limit", "minority")? / eta,
         of_mixture("limit", "majority")? / eta,
         run.header.spec.get("step_sizes").and_then(serde_json::Value::as_u64).unwrap_or(0),
-        mixture(run),
+        mixture(run, &priors(run)),
         selection.scale(),
     );
     Ok(Figure {
@@ -78,17 +79,6 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
         keys,
         caption,
     })
-}
-
-fn mixture(run: &Run) -> String {
-    let priors: Vec<f64> = run
-        .header
-        .spec
-        .pointer("/mixture/priors")
-        .and_then(serde_json::Value::as_array)
-        .map(|priors| priors.iter().filter_map(serde_json::Value::as_f64).collect())
-        .unwrap_or_default();
-    crate::f2::mixture(run, &priors)
 }
 
 fn path(

@@ -113,6 +113,12 @@ pub(crate) fn growth(selection: &Selection<'_>, run: &Run, rules: &[(&str, Strin
     Ok(Growth { panels, priors, simulated })
 }
 
+/// The priors of the mixture that the run was made with; none where it has no mixture.
+pub(crate) fn priors(run: &Run) -> Vec<f64> {
+    let priors = run.header.spec.pointer("/mixture/priors").and_then(serde_json::Value::as_array);
+    priors.into_iter().flatten().filter_map(serde_json::Value::as_f64).collect()
+}
+
 /// The mixture in words.
 pub(crate) fn mixture(run: &Run, priors: &[f64]) -> String {
     let number = |name: &str| run.header.spec.pointer(&format!("/mixture/{name}")).and_then(serde_json::Value::as_f64);

@@ -5,7 +5,7 @@ use isorate_results::Run;
 use crate::Error;
 use crate::axis::Axis;
 use crate::canvas::Fill;
-use crate::f2::mixture;
+use crate::f2::{mixture, priors};
 use crate::figure::{Figure, Key, Label, Panel, Sample, Series, sparse};
 use crate::select::{Of, Selection, over_time};
 use crate::style;
@@ -40,18 +40,11 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     if !parts.bounds.is_empty() {
         keys.push(Key { sample: Sample::Dashed(style::INK), text: "lower bound (same colour)".into() });
     }
-    let priors: Vec<f64> = run
-        .header
-        .spec
-        .pointer("/mixture/priors")
-        .and_then(serde_json::Value::as_array)
-        .map(|priors| priors.iter().filter_map(serde_json::Value::as_f64).collect())
-        .unwrap_or_default();
     let mut caption = format!(
         "Lines: closed form on (0, t*] (NGD: GD's path, re-timed), where t* is the time at which the minority component saturates under SpecGD. Dashed: the \
          lower bounds of Theorem 1 (GD) and Theorem 2 (NGD){}. {}; {} scale.",
         if parts.bounds.is_empty() { String::new() } else { format!(", here {}", parts.bounds.join(", ")) },
-        mixture(run, &priors),
+        mixture(run, &priors(run)),
         selection.scale(),
     );
     if !parts.bounds.is_empty() {
