@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::groups::Role;
+use crate::probe::ProbeProblem;
 use crate::replay::ReplayProblem;
 
 /// The result of everything here that can fail.
@@ -160,6 +161,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: ReplayProblem,
     },
+    /// A spectral probe that cannot be set up or cannot record.
+    #[error("probe: {0}")]
+    Probe(#[from] ProbeProblem),
     /// An error of candle itself, such as a device out of memory.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -36,6 +36,7 @@ mod error;
 mod groups;
 mod optimizer;
 mod orthogonalize;
+mod probe;
 mod reduce;
 mod replay;
 mod rules;
@@ -45,5 +46,8 @@ pub use error::{Error, Result};
 pub use groups::{GroupRules, NamedParam, Role};
 pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
+pub use probe::{
+    Alignment, Bases, ParamRecord, ProbeConfig, ProbeProblem, ProbeRecord, Side, SpectralProbe, Spectrum, UpdateRatio,
+};
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Muon, Nmd, Scale, Sgd, Signum, SpecGd};
