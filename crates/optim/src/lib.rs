@@ -40,6 +40,7 @@ mod probe;
 mod reduce;
 mod replay;
 mod rules;
+mod state;
 
 pub use config::RuleConfig;
 pub use error::{Error, Result};
@@ -51,3 +52,4 @@ pub use probe::{
 };
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Muon, Nmd, Scale, Sgd, Signum, SpecGd};
+pub use state::StateProblem;
