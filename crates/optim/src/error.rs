@@ -112,6 +112,20 @@ pub enum Error {
         /// Columns of the matrix.
         columns: usize,
     },
+    /// The eigendecomposition of a factor of Shampoo or SOAP did not converge.
+    #[error("the eigendecomposition of a {size}×{size} factor of the preconditioner did not converge")]
+    EighDidNotConverge {
+        /// Rows of the factor.
+        size: usize,
+    },
+    /// A factor of Shampoo or SOAP, or its root, that left the range of its type.
+    #[error(
+        "a {size}×{size} factor of the preconditioner holds a NaN or an infinity, since it sums products of gradients\nhint: clip the gradients or scale the loss down"
+    )]
+    NonFiniteFactor {
+        /// Rows of the factor.
+        size: usize,
+    },
     /// A gradient with a NaN or an infinity. Nothing was updated.
     #[error(
         "the gradient of parameter `{name}` holds a NaN or an infinity; no parameter was updated\nhint: the run has diverged; try a smaller learning rate"

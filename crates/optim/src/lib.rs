@@ -31,6 +31,8 @@
 #![allow(clippy::doc_markdown, reason = "formulas such as UVᵀ and σ_max, and names such as AdamW, are not code")]
 
 mod config;
+#[allow(dead_code)]
+mod decompose;
 mod elementwise;
 mod error;
 mod groups;
