@@ -33,6 +33,7 @@
 mod config;
 #[allow(dead_code)]
 mod decompose;
+mod device;
 mod elementwise;
 mod error;
 mod groups;
@@ -45,6 +46,7 @@ mod rules;
 mod state;
 
 pub use config::RuleConfig;
+pub use device::{DeviceChoice, OpenDevice};
 pub use error::{Error, Result};
 pub use groups::{GroupRules, NamedParam, Role};
 pub use optimizer::{Assignment, Optimizer};
