@@ -6,6 +6,41 @@ use serde::{Deserialize, Serialize};
 use crate::rules::{Adam, AdamW, Muon, Nmd, Rule, Sgd, Signum, SpecGd, matrix_shape};
 use crate::{Error, Result, Role};
 
+/// What every set of hyperparameters can do.
+pub(crate) trait Hyper {
+    /// The name of the rule in settings.
+    const NAME: &'static str;
+    /// The learning rate.
+    fn lr(&self) -> f64;
+    /// Another learning rate.
+    fn set_lr(&mut self, lr: f64);
+    /// Checks every hyperparameter.
+    fn validate(&self) -> Result<()>;
+    /// The rule with fresh state for one parameter.
+    fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>>;
+}
+
+/// The parameter that a rule is built for.
+#[derive(Clone, Copy)]
+pub(crate) struct Param<'a> {
+    pub name: &'a str,
+    pub role: Role,
+    /// f32 or f64.
+    pub var: &'a Var,
+}
+
+impl Param<'_> {
+    /// The matrix [r, c] that a rule for matrices sees.
+    pub fn matrix(&self, rule: &'static str) -> Result<(usize, usize)> {
+        matrix_shape(self.var.dims()).ok_or_else(|| Error::NotAMatrix {
+            name: self.name.to_owned(),
+            shape: self.var.dims().to_vec(),
+            role: self.role,
+            rule,
+        })
+    }
+}
+
 /// One update rule with its hyperparameters.
 ///
 /// In settings it is a table whose key `rule` chooses among `sgd`, `adam`, `adamw`, `nmd`, `signum`, `specgd` and
@@ -20,7 +55,7 @@ use crate::{Error, Result, Role};
 /// assert_eq!(toml::to_string(&rule).unwrap(), "rule = \"nmd\"\nlr = 0.1\nmomentum = 0.0\n");
 /// assert!(toml::from_str::<RuleConfig>("rule = 'adam'\nlr = 0.1\nbeta = 0.9").is_err());
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "rule", rename_all = "lowercase", try_from = "Tagged")]
 pub enum RuleConfig {
     /// Stochastic gradient descent with momentum.
@@ -42,45 +77,40 @@ pub enum RuleConfig {
 /// The names that `rule = "…"` accepts.
 pub(crate) const RULE_NAMES: [&str; 9] = ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon"];
 
+/// The same expression for the hyperparameters of whichever rule it is.
+macro_rules! each {
+    ($config:expr, $rule:ident => $body:expr) => {
+        match $config {
+            RuleConfig::Sgd($rule) => $body,
+            RuleConfig::Adam($rule) => $body,
+            RuleConfig::AdamW($rule) => $body,
+            RuleConfig::Nmd($rule) => $body,
+            RuleConfig::Signum($rule) => $body,
+            RuleConfig::SpecGd($rule) => $body,
+            RuleConfig::Muon($rule) => $body,
+        }
+    };
+}
+
+fn name_of<H: Hyper>(_: &H) -> &'static str {
+    H::NAME
+}
+
 impl RuleConfig {
     /// The name of the rule in settings.
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Sgd(_) => "sgd",
-            Self::Adam(_) => "adam",
-            Self::AdamW(_) => "adamw",
-            Self::Nmd(_) => "nmd",
-            Self::Signum(_) => "signum",
-            Self::SpecGd(_) => "specgd",
-            Self::Muon(_) => "muon",
-        }
+        each!(self, rule => name_of(rule))
     }
 
     /// The learning rate.
     pub fn lr(&self) -> f64 {
-        match self {
-            Self::Sgd(rule) => rule.lr,
-            Self::Adam(rule) => rule.lr,
-            Self::AdamW(rule) => rule.lr,
-            Self::Nmd(rule) => rule.lr,
-            Self::Signum(rule) => rule.lr,
-            Self::SpecGd(rule) => rule.lr,
-            Self::Muon(rule) => rule.lr,
-        }
+        each!(self, rule => rule.lr())
     }
 
     /// The same rule with another learning rate, for a grid of them.
     #[must_use]
     pub fn with_lr(mut self, lr: f64) -> Self {
-        match &mut self {
-            Self::Sgd(rule) => rule.lr = lr,
-            Self::Adam(rule) => rule.lr = lr,
-            Self::AdamW(rule) => rule.lr = lr,
-            Self::Nmd(rule) => rule.lr = lr,
-            Self::Signum(rule) => rule.lr = lr,
-            Self::SpecGd(rule) => rule.lr = lr,
-            Self::Muon(rule) => rule.lr = lr,
-        }
+        each!(&mut self, rule => rule.set_lr(lr));
         self
     }
 
@@ -107,36 +137,12 @@ impl RuleConfig {
     /// [`Error::Setting`] for a learning rate that is not positive and finite, a momentum or β outside [0, 1), a
     /// negative ε or weight decay, Nesterov without momentum in SGD, or an iteration of no steps.
     pub fn validate(&self) -> Result<()> {
-        match self {
-            Self::Sgd(rule) => rule.validate(),
-            Self::Adam(rule) => rule.validate(),
-            Self::AdamW(rule) => rule.validate(),
-            Self::Nmd(rule) => rule.validate(),
-            Self::Signum(rule) => rule.validate(),
-            Self::SpecGd(rule) => rule.validate(),
-            Self::Muon(rule) => rule.validate(),
-        }
+        each!(self, rule => rule.validate())
     }
 
     /// The rule with fresh state for one parameter.
-    pub(crate) fn build(&self, name: &str, role: Role, weight: &Var) -> Result<Box<dyn Rule>> {
-        let matrix = || {
-            matrix_shape(weight.dims()).ok_or_else(|| Error::NotAMatrix {
-                name: name.to_owned(),
-                shape: weight.dims().to_vec(),
-                role,
-                rule: self.name(),
-            })
-        };
-        Ok(match self {
-            Self::Sgd(rule) => Box::new(rule.build(weight)?),
-            Self::Adam(rule) => Box::new(rule.build(weight)?),
-            Self::AdamW(rule) => Box::new(rule.build(weight)?),
-            Self::Nmd(rule) => Box::new(rule.build(weight)?),
-            Self::Signum(rule) => Box::new(rule.build(weight)?),
-            Self::SpecGd(rule) => Box::new(rule.build(matrix()?)),
-            Self::Muon(rule) => Box::new(rule.build(weight, matrix()?)?),
-        })
+    pub(crate) fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
+        each!(self, rule => rule.build(param))
     }
 }
 

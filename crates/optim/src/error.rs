@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::groups::Role;
 use crate::replay::ReplayProblem;
+use crate::state::StateProblem;
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -152,6 +153,9 @@ pub enum Error {
         /// What happened.
         problem: Box<Error>,
     },
+    /// A state that does not fit the rule that is to take it.
+    #[error("state: {0}")]
+    State(StateProblem),
     /// A reference trajectory that cannot be replayed.
     #[error("{}: {problem}", file.display())]
     Replay {

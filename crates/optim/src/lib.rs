@@ -39,6 +39,7 @@ mod orthogonalize;
 mod reduce;
 mod replay;
 mod rules;
+mod state;
 
 pub use config::RuleConfig;
 pub use error::{Error, Result};
@@ -47,3 +48,4 @@ pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Muon, Nmd, Scale, Sgd, Signum, SpecGd};
+pub use state::StateProblem;

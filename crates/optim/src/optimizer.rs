@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, TensorId, Var};
+use rayon::prelude::*;
 
+use crate::config::Param;
 use crate::elementwise::shares_storage;
 use crate::reduce::all_finite;
 use crate::rules::Rule;
@@ -85,8 +87,8 @@ impl Optimizer {
             if !matches!(var.dtype(), DType::F32 | DType::F64) {
                 return Err(Error::ParameterDtype { name, dtype: var.dtype() });
             }
-            let config = *groups.get(role);
-            let rule = config.build(&name, role, &var)?;
+            let config = groups.get(role).clone();
+            let rule = config.build(&Param { name: &name, role, var: &var })?;
             slots.push(Slot { assignment: Assignment { name, shape, role, rule: config }, var, rule });
         }
         Ok(Self { slots, lr_factor: 1.0 })
@@ -106,14 +108,11 @@ impl Optimizer {
         if ready.iter().all(Option::is_none) {
             return Err(Error::NoGradients { parameters: self.slots.len() });
         }
-        for (slot, gradient) in self.slots.iter_mut().zip(ready) {
-            if let Some(gradient) = gradient {
-                slot.rule.step(&slot.var, &gradient, self.lr_factor).map_err(|e| Error::Update {
-                    name: slot.assignment.name.clone(),
-                    rule: slot.assignment.rule.name(),
-                    problem: Box::new(e),
-                })?;
-            }
+        let mut active: Vec<(&mut Slot, Tensor)> =
+            self.slots.iter_mut().zip(ready).filter_map(|(slot, gradient)| Some((slot, gradient?))).collect();
+        active.par_iter_mut().try_for_each(|(slot, gradient)| slot.rule.prepare(gradient).map_err(|e| slot.failed(e)))?;
+        for (slot, gradient) in active {
+            slot.rule.step(&slot.var, &gradient, self.lr_factor).map_err(|e| slot.failed(e))?;
         }
         Ok(())
     }
@@ -163,6 +162,10 @@ impl Optimizer {
 }
 
 impl Slot {
+    fn failed(&self, problem: Error) -> Error {
+        Error::Update { name: self.assignment.name.clone(), rule: self.assignment.rule.name(), problem: Box::new(problem) }
+    }
+
     /// The gradient in the form that rules expect, or None when there is none.
     fn checked_gradient(&self, gradients: &GradStore) -> Result<Option<Tensor>> {
         let Some(gradient) = gradients.get(&self.var) else {

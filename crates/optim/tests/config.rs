@@ -56,7 +56,7 @@ fn constructors_and_settings_have_the_same_defaults() {
     ];
     for (json, rule) in pairs {
         assert_eq!(parse(json).unwrap(), rule);
-        assert_eq!(rule.with_lr(0.3).lr(), 0.3);
+        assert_eq!(rule.clone().with_lr(0.3).lr(), 0.3);
         assert!(json.contains(rule.name()));
     }
 }
@@ -135,7 +135,7 @@ fn values_out_of_range_are_named() {
         let rule = parse(&format!(r#"{{"rule":"{name}","lr":0.1}}"#)).unwrap();
         assert!(rule.validate().is_ok());
         for lr in [0.0, -1.0, f64::NAN, f64::INFINITY] {
-            cases.push((rule.with_lr(lr), "a learning rate must be positive and finite"));
+            cases.push((rule.clone().with_lr(lr), "a learning rate must be positive and finite"));
         }
     }
     for (rule, expected) in cases {

@@ -42,7 +42,7 @@ fn sgd_with_every_setting() {
             w - 0.1 * if nesterov { g + momentum * state[0] } else { state[0] }
         });
         let json = format!(r#"{{"rule":"sgd","lr":0.1,"momentum":{momentum},"nesterov":{nesterov},"weight_decay":{decay}}}"#);
-        let ours = run(&start, rule(&json), &gradients());
+        let ours = run(&start, &rule(&json), &gradients());
         assert!(max_difference(&ours, &expected) < 1e-14, "{json}");
     }
 }
@@ -60,7 +60,7 @@ fn adam_couples_weight_decay_and_adamw_does_not() {
     let coupled = elementwise(&start, |step, w, g, state| adam(step, w, g + 0.3 * w, state));
     let decoupled = elementwise(&start, |step, w, g, state| adam(step, w, g, state) - 0.1 * 0.3 * w);
     let settings = r#""lr":0.1,"beta1":0.8,"beta2":0.95,"eps":1e-3,"weight_decay":0.3"#;
-    let ours = |name| run(&start, rule(&format!(r#"{{"rule":"{name}",{settings}}}"#)), &gradients());
+    let ours = |name| run(&start, &rule(&format!(r#"{{"rule":"{name}",{settings}}}"#)), &gradients());
     assert!(max_difference(&ours("adam"), &coupled) < 1e-13);
     assert!(max_difference(&ours("adamw"), &decoupled) < 1e-13);
 }
@@ -69,14 +69,14 @@ fn adam_couples_weight_decay_and_adamw_does_not() {
 fn learning_rate_factor_scales_the_step_and_not_the_state() {
     let start = normal(&[3, 4], 1);
     for rule in common::all_rules() {
-        let mut scheduled = Single::new(&start, rule);
+        let mut scheduled = Single::new(&start, &rule);
         for (k, gradient) in gradients().iter().enumerate() {
             // Not cumulative: twice the rate of a rule with half of it.
             scheduled.optimizer.set_lr_factor(if k % 2 == 0 { 7.0 } else { 2.0 }).unwrap();
             scheduled.optimizer.set_lr_factor(2.0).unwrap();
             scheduled.step(gradient).unwrap();
         }
-        let plain = run(&start, rule.with_lr(2.0 * rule.lr()), &gradients());
+        let plain = run(&start, &rule.clone().with_lr(2.0 * rule.lr()), &gradients());
         assert!(max_difference(&scheduled.var, &plain) < 1e-12, "{rule:?}");
     }
 }
@@ -104,14 +104,14 @@ fn filters_are_flattened_for_update_and_scale() {
         let (w, g) = (normal(&shape, 1), normal(&shape, 2));
         for scale in ["none", "original", "match_rms_adamw", "spectral"] {
             let json = format!(r#"{{"rule":"muon","lr":0.1,"scale":"{scale}","weight_decay":0.5}}"#);
-            let filters = run(&w, rule(&json), std::slice::from_ref(&g));
+            let filters = run(&w, &rule(&json), std::slice::from_ref(&g));
             assert_eq!(filters.dims(), shape);
-            let matrix = run(&w.reshape((r, c)).unwrap(), rule(&json), &[g.reshape((r, c)).unwrap()]);
+            let matrix = run(&w.reshape((r, c)).unwrap(), &rule(&json), &[g.reshape((r, c)).unwrap()]);
             assert!(max_difference(&filters.reshape((r, c)).unwrap(), &matrix) == 0.0);
         }
         // All singular values of the exact step are η·s, so its norm is η·s·√min(r, c).
         let json = r#"{"rule":"muon","lr":0.1,"orthogonalizer":"exact","scale":"spectral"}"#;
-        let step = (run(&w, rule(json), std::slice::from_ref(&g)) - &w).unwrap();
+        let step = (run(&w, &rule(json), std::slice::from_ref(&g)) - &w).unwrap();
         let expected = 0.1 * (r as f64 / c as f64).sqrt() * (r.min(c) as f64).sqrt();
         assert!((frobenius(&step) - expected).abs() < 1e-12);
     }
@@ -122,7 +122,7 @@ fn weight_decay_of_muon_is_not_scaled() {
     let w = normal(&[40, 4], 1);
     let zero = w.zeros_like().unwrap();
     let json = r#"{"rule":"muon","lr":0.1,"scale":"match_rms_adamw","weight_decay":0.5}"#;
-    let decayed = run(&w, rule(json), &[zero]);
+    let decayed = run(&w, &rule(json), &[zero]);
     assert!(max_difference(&decayed, &(w * 0.95).unwrap()) < 1e-15);
 }
 
@@ -138,7 +138,7 @@ fn zero_gradients_move_nothing() {
             isorate_optim::RuleConfig::Muon(r) => r.weight_decay = 0.0,
             _ => {}
         }
-        let end = run(&start, rule, &[zero.clone(), zero.clone()]);
+        let end = run(&start, &rule, &[zero.clone(), zero.clone()]);
         assert!(max_difference(&end, &start) == 0.0, "{rule:?}");
     }
 }
@@ -149,10 +149,10 @@ fn rows_and_columns_are_normalized() {
         let g = normal(&shape, 3);
         let expected = (&g / frobenius(&g)).unwrap();
         let w = g.zeros_like().unwrap();
-        let step = run(&w, rule(r#"{"rule":"specgd","lr":1}"#), std::slice::from_ref(&g));
+        let step = run(&w, &rule(r#"{"rule":"specgd","lr":1}"#), std::slice::from_ref(&g));
         assert!(max_difference(&step.neg().unwrap(), &expected) < 1e-14);
         // Newton–Schulz maps the one singular value, which is 1, to 0.696436.
-        let step = run(&w, rule(r#"{"rule":"muon","lr":1,"scale":"none"}"#), std::slice::from_ref(&g));
+        let step = run(&w, &rule(r#"{"rule":"muon","lr":1,"scale":"none"}"#), std::slice::from_ref(&g));
         assert!(max_difference(&step.neg().unwrap(), &(expected * 0.696_436).unwrap()) < 1e-6);
     }
 }
@@ -162,11 +162,11 @@ fn extreme_gradients_give_finite_steps() {
     for scale in [1e-300, 1e-30, 1e30, 1e300] {
         let g = (normal(&[3, 5], 4) * scale).unwrap();
         let w = g.zeros_like().unwrap();
-        let specgd = run(&w, rule(r#"{"rule":"specgd","lr":1}"#), std::slice::from_ref(&g));
+        let specgd = run(&w, &rule(r#"{"rule":"specgd","lr":1}"#), std::slice::from_ref(&g));
         assert!((frobenius(&specgd).powi(2) - 3.0).abs() < 1e-10, "{scale:e}");
-        let ngd = run(&w, rule(r#"{"rule":"ngd","lr":1}"#), std::slice::from_ref(&g));
+        let ngd = run(&w, &rule(r#"{"rule":"ngd","lr":1}"#), std::slice::from_ref(&g));
         assert!((frobenius(&ngd) - 1.0).abs() < 1e-12, "{scale:e}");
-        let muon = run(&w, rule(r#"{"rule":"muon","lr":1}"#), std::slice::from_ref(&g));
+        let muon = run(&w, &rule(r#"{"rule":"muon","lr":1}"#), std::slice::from_ref(&g));
         assert!(max_abs(&muon) <= 1.2, "{scale:e}");
     }
 }

@@ -29,7 +29,7 @@ fn unfit_parameters_are_named() {
          hint: give it the role `vector`, or choose another rule for the group"
     );
     let mut specgd = GroupRules::uniform(RuleConfig::SpecGd(SpecGd::new(0.1)));
-    specgd.vector = specgd.matrix;
+    specgd.vector = specgd.matrix.clone();
     let text = message(vec![NamedParam::new("scale", Role::Vector, var(&[]))], &specgd);
     assert!(text.starts_with("parameter `scale` of shape [] is in group `vector` under specgd"), "{text}");
 
@@ -61,7 +61,7 @@ fn a_bad_gradient_changes_nothing() {
             let (a, b) = (var(&[3, 4]), var(&[2, 5]));
             let params =
                 vec![NamedParam::new("first", Role::Matrix, a.clone()), NamedParam::new("second", Role::Matrix, b.clone())];
-            let mut optimizer = Optimizer::new(params, &GroupRules::uniform(rule)).unwrap();
+            let mut optimizer = Optimizer::new(params, &GroupRules::uniform(rule.clone())).unwrap();
             let mut step = |ga: &Tensor, gb: &Tensor| {
                 let mut gradients = GradStore::default();
                 gradients.insert(&a, ga.clone());
@@ -78,7 +78,7 @@ fn a_bad_gradient_changes_nothing() {
             assert_eq!((bits(&a), bits(&b)), before);
             // The states are untouched too: the next step is the one that would have come without the failure.
             step(&normal(&[3, 4], 9), &normal(&[2, 5], 10)).unwrap();
-            let mut undisturbed = Single::new(&normal(&[3, 4], 1), rule);
+            let mut undisturbed = Single::new(&normal(&[3, 4], 1), &rule);
             undisturbed.step(&normal(&[3, 4], 5)).unwrap();
             undisturbed.step(&normal(&[3, 4], 9)).unwrap();
             assert_eq!(bits(&a), bits(&undisturbed.var), "{rule:?}");
@@ -91,7 +91,7 @@ fn parameters_without_gradient_are_skipped_with_their_state() {
     for rule in all_rules() {
         let (a, b) = (var(&[3, 4]), var(&[3, 4]));
         let params = vec![NamedParam::new("a", Role::Matrix, a.clone()), NamedParam::new("b", Role::Matrix, b.clone())];
-        let mut optimizer = Optimizer::new(params, &GroupRules::uniform(rule)).unwrap();
+        let mut optimizer = Optimizer::new(params, &GroupRules::uniform(rule.clone())).unwrap();
         for seed in 0..4 {
             let mut gradients = GradStore::default();
             gradients.insert(&a, normal(&[3, 4], 20 + seed));
@@ -100,7 +100,7 @@ fn parameters_without_gradient_are_skipped_with_their_state() {
             }
             optimizer.step(&gradients).unwrap();
         }
-        let expected = common::run(&normal(&[3, 4], 1), rule, &[normal(&[3, 4], 20), normal(&[3, 4], 22)]);
+        let expected = common::run(&normal(&[3, 4], 1), &rule, &[normal(&[3, 4], 20), normal(&[3, 4], 22)]);
         assert_eq!(bits(&b), bits(&expected), "{rule:?}");
         let error = optimizer.step(&GradStore::default()).unwrap_err();
         assert!(error.to_string().starts_with("none of the 2 parameters has a gradient\nhint: "), "{error}");
@@ -109,7 +109,7 @@ fn parameters_without_gradient_are_skipped_with_their_state() {
 
 #[test]
 fn a_gradient_of_another_shape_or_type_is_named() {
-    let mut single = Single::new(&normal(&[3, 4], 1), rule(r#"{"rule":"ngd","lr":1}"#));
+    let mut single = Single::new(&normal(&[3, 4], 1), &rule(r#"{"rule":"ngd","lr":1}"#));
     let text = single.step(&normal(&[4, 3], 2)).unwrap_err().to_string();
     assert_eq!(text, "the gradient of parameter `w` is F64 of shape [4, 3], but the parameter is F64 of shape [3, 4]");
     let single_precision = normal(&[3, 4], 2).to_dtype(DType::F32).unwrap();
@@ -123,16 +123,16 @@ fn gradients_may_be_views() {
     for rule in all_rules() {
         let start = normal(&[3, 4], 1);
         // The parameter itself, a broadcast and a transposed tensor, against the same numbers in memory of their own.
-        let mut itself = Single::new(&start, rule);
+        let mut itself = Single::new(&start, &rule);
         let own = itself.var.as_tensor().clone();
         itself.step(&own).unwrap();
-        assert_eq!(bits(&itself.var), bits(&common::run(&start, rule, std::slice::from_ref(&start))));
+        assert_eq!(bits(&itself.var), bits(&common::run(&start, &rule, std::slice::from_ref(&start))));
         let one = Tensor::new(1.0_f64, &Device::Cpu).unwrap().broadcast_as((3, 4)).unwrap();
         let ones = Tensor::ones((3, 4), DType::F64, &Device::Cpu).unwrap();
-        assert_eq!(bits(&common::run(&start, rule, &[one])), bits(&common::run(&start, rule, &[ones])));
+        assert_eq!(bits(&common::run(&start, &rule, &[one])), bits(&common::run(&start, &rule, &[ones])));
         let other = normal(&[4, 3], 2).t().unwrap();
         let copied = other.contiguous().unwrap();
-        assert_eq!(bits(&common::run(&start, rule, &[other])), bits(&common::run(&start, rule, &[copied])));
+        assert_eq!(bits(&common::run(&start, &rule, &[other])), bits(&common::run(&start, &rule, &[copied])));
     }
 }
 
@@ -174,7 +174,7 @@ fn description_lists_every_parameter() {
 
 #[test]
 fn learning_rate_factors_are_checked() {
-    let mut single = Single::new(&normal(&[3, 4], 1), rule(r#"{"rule":"ngd","lr":1}"#));
+    let mut single = Single::new(&normal(&[3, 4], 1), &rule(r#"{"rule":"ngd","lr":1}"#));
     for bad in [-1.0, f64::NAN, f64::INFINITY] {
         assert!(matches!(single.optimizer.set_lr_factor(bad), Err(Error::LrFactor(_))));
     }

@@ -77,8 +77,8 @@ proptest! {
             (r#"{"rule":"nmd","lr":0.1}"#, &gradients[..], &rotated[..]),
             (r#"{"rule":"sgd","lr":0.1,"momentum":0.9}"#, &gradients[..], &rotated[..]),
         ] {
-            let plain = product(&[&p, &run(&w, rule(json), gradients), &q]);
-            let other = run(&product(&[&p, &w, &q]), rule(json), rotated);
+            let plain = product(&[&p, &run(&w, &rule(json), gradients), &q]);
+            let other = run(&product(&[&p, &w, &q]), &rule(json), rotated);
             prop_assert!(max_difference(&plain, &other) < 1e-9, "{json}");
         }
     }
@@ -90,8 +90,8 @@ proptest! {
         let json = format!(
             r#"{{"rule":"muon","lr":0.1,"momentum":0,"nesterov":{nesterov},"orthogonalizer":"exact","scale":"none"}}"#
         );
-        let muon = run(&w, rule(&json), &gradients);
-        let specgd = run(&w, rule(r#"{"rule":"specgd","lr":0.1}"#), &gradients);
+        let muon = run(&w, &rule(&json), &gradients);
+        let specgd = run(&w, &rule(r#"{"rule":"specgd","lr":0.1}"#), &gradients);
         prop_assert_eq!(bits(&muon), bits(&specgd));
     }
 
@@ -107,8 +107,8 @@ proptest! {
             r#"{"rule":"signum","lr":0.1}"#,
             r#"{"rule":"specgd","lr":0.1}"#,
         ] {
-            let plain = run(&w, rule(json), &gradients);
-            let other = run(&w, rule(json), &scaled);
+            let plain = run(&w, &rule(json), &gradients);
+            let other = run(&w, &rule(json), &scaled);
             prop_assert!(max_difference(&plain, &other) < 1e-9, "{json}, 2^{exponent}");
         }
     }
@@ -117,8 +117,8 @@ proptest! {
     fn a_transposed_problem_has_transposed_steps(r in 1_usize..9, c in 1_usize..9, seed: u64) {
         let (w, g) = (normal(&[r, c], seed), normal(&[r, c], seed ^ 1));
         for json in [r#"{"rule":"specgd","lr":0.1}"#, r#"{"rule":"muon","lr":0.1,"scale":"match_rms_adamw"}"#] {
-            let plain = run(&w, rule(json), std::slice::from_ref(&g));
-            let other = run(&w.t().unwrap(), rule(json), &[g.t().unwrap()]);
+            let plain = run(&w, &rule(json), std::slice::from_ref(&g));
+            let other = run(&w.t().unwrap(), &rule(json), &[g.t().unwrap()]);
             prop_assert!(max_difference(&plain.t().unwrap(), &other) < 1e-9, "{json}");
         }
     }
@@ -133,8 +133,8 @@ fn signgd_does_not_commute_with_rotations() {
     let g = Tensor::new(&[[1.0_f64, 0.0], [0.0, 0.0]], &Device::Cpu).unwrap();
     let w = g.zeros_like().unwrap();
     let signgd = rule(r#"{"rule":"signgd","lr":1}"#);
-    let rotated_step = product(&[&p, &run(&w, signgd, std::slice::from_ref(&g))]);
-    let step_of_rotated = run(&w, signgd, &[product(&[&p, &g])]);
+    let rotated_step = product(&[&p, &run(&w, &signgd, std::slice::from_ref(&g))]);
+    let step_of_rotated = run(&w, &signgd, &[product(&[&p, &g])]);
     assert!(max_difference(&rotated_step, &Tensor::new(&[[-h, 0.0], [-h, 0.0]], &Device::Cpu).unwrap()) < 1e-15);
     assert!(max_difference(&step_of_rotated, &Tensor::new(&[[-1.0, 0.0], [-1.0, 0.0]], &Device::Cpu).unwrap()) < 1e-15);
 }
@@ -162,7 +162,7 @@ fn the_type_of_the_iteration_is_a_setting() {
     let x = normal(&[6, 9], 7).to_dtype(DType::F32).unwrap();
     let with = |dtype: &str| {
         let json = format!(r#"{{"rule":"muon","lr":1,"momentum":0,"ns_dtype":"{dtype}"}}"#);
-        run(&x.zeros_like().unwrap(), rule(&json), std::slice::from_ref(&x))
+        run(&x.zeros_like().unwrap(), &rule(&json), std::slice::from_ref(&x))
     };
     let exact = with("f64");
     assert_eq!(exact.dtype(), DType::F32);
@@ -178,6 +178,6 @@ fn two_runs_are_identical() {
     let w = normal(&[20, 90], 1).to_dtype(DType::F32).unwrap();
     let gradients: Vec<Tensor> = (2..6).map(|s| normal(&[20, 90], s).to_dtype(DType::F32).unwrap()).collect();
     for rule in all_rules() {
-        assert_eq!(bits(&run(&w, rule, &gradients)), bits(&run(&w, rule, &gradients)), "{rule:?}");
+        assert_eq!(bits(&run(&w, &rule, &gradients)), bits(&run(&w, &rule, &gradients)), "{rule:?}");
     }
 }

@@ -19,7 +19,7 @@ fn fingerprint() -> String {
         let w = normal(&SHAPE, 1).to_dtype(dtype).unwrap();
         let gradients: Vec<Tensor> = (2..4).map(|s| normal(&SHAPE, s).to_dtype(dtype).unwrap()).collect();
         for rule in all_rules() {
-            let hash = bits(&run(&w, rule, &gradients))
+            let hash = bits(&run(&w, &rule, &gradients))
                 .into_iter()
                 .fold(0_u64, |h, x| (h.rotate_left(5) ^ x).wrapping_mul(0x9E37_79B9_7F4A_7C15));
             writeln!(text, "fingerprint {dtype:?} {} {hash:016x}", rule.name()).unwrap();

@@ -106,7 +106,7 @@ impl std::fmt::Display for Role {
 /// assert_eq!(groups.head, groups.matrix);
 /// assert!(matches!(groups.vector, RuleConfig::AdamW(_)));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "Given")]
 pub struct GroupRules {
     /// The rule for [`Role::Matrix`].
@@ -132,7 +132,7 @@ impl From<Given> for GroupRules {
     fn from(given: Given) -> Self {
         let uniform = Self::uniform(given.matrix);
         Self {
-            matrix: given.matrix,
+            matrix: uniform.matrix,
             vector: given.vector.unwrap_or(uniform.vector),
             head: given.head.unwrap_or(uniform.head),
             embedding: given.embedding.unwrap_or(uniform.embedding),
@@ -144,13 +144,13 @@ impl GroupRules {
     /// Every matrix under one rule, heads and embeddings included, as in the experiments that study a rule; vectors
     /// under [`RuleConfig::for_vectors`] of it.
     pub fn uniform(rule: RuleConfig) -> Self {
-        Self { matrix: rule, vector: rule.for_vectors(), head: rule, embedding: rule }
+        Self { vector: rule.clone().for_vectors(), head: rule.clone(), embedding: rule.clone(), matrix: rule }
     }
 
     /// Hidden matrices under one rule and everything else under another, as Muon is used in practice, with
     /// [`AdamW::beside_muon`] as the other.
     pub fn hidden(rule: RuleConfig, others: RuleConfig) -> Self {
-        Self { matrix: rule, vector: others, head: others, embedding: others }
+        Self { matrix: rule, vector: others.clone(), head: others.clone(), embedding: others }
     }
 
     /// [`GroupRules::hidden`] with [`AdamW::beside_muon`].

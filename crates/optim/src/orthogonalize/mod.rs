@@ -20,7 +20,7 @@ pub use newton_schulz::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz};
 /// assert!((polar.to_vec2::<f64>()?[1][1] - 1.0).abs() < 1e-12);
 /// # Ok::<(), isorate_optim::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Orthogonalizer {
     /// The polar factor UVᵀ by a decomposition in f64 on the CPU.
     ///

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Check, Rule, zeros};
 use crate::Result;
+use crate::config::{Hyper, Param};
 use crate::elementwise::{AdamStep, AverageSquare, ScaledAdd, update2, update3, updated2};
+use crate::state::State;
 
 /// Adam, as `torch.optim.Adam` defines it (D. Kingma, J. Ba, 2015).
 ///
@@ -70,9 +72,21 @@ impl Adam {
     pub fn new(lr: f64) -> Self {
         Self { lr, beta1: default_beta1(), beta2: default_beta2(), eps: default_eps(), weight_decay: 0.0 }
     }
+}
 
-    pub(crate) fn validate(&self) -> Result<()> {
-        let check = Check { rule: "adam" };
+impl Hyper for Adam {
+    const NAME: &'static str = "adam";
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    fn validate(&self) -> Result<()> {
+        let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
         check.decay_rate("beta1", self.beta1)?;
         check.decay_rate("beta2", self.beta2)?;
@@ -80,8 +94,9 @@ impl Adam {
         check.not_negative("weight_decay", self.weight_decay)
     }
 
-    pub(crate) fn build(&self, weight: &Var) -> Result<AdamState> {
-        Ok(AdamState { settings: *self, moments: Moments::new(self.beta1, self.beta2, self.eps, weight)? })
+    fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
+        let moments = Moments::new(self.beta1, self.beta2, self.eps, param.var)?;
+        Ok(Box::new(AdamState { settings: *self, moments }))
     }
 }
 
@@ -102,6 +117,14 @@ impl Rule for AdamState {
             self.moments.step(weight, &decayed, lr, 1.0)
         }
     }
+
+    fn state(&self) -> State {
+        self.moments.state()
+    }
+
+    fn restored(&self, state: &mut State) -> Result<Box<dyn Rule>> {
+        Ok(Box::new(Self { moments: self.moments.restored(state)?, ..*self }))
+    }
 }
 
 /// Both moments with their bias correction: what Adam and AdamW share.
@@ -119,6 +142,23 @@ pub(super) struct Moments {
 impl Moments {
     pub(super) fn new(beta1: f64, beta2: f64, eps: f64, weight: &Var) -> Result<Self> {
         Ok(Self { beta1, beta2, eps, first: zeros(weight)?, second: zeros(weight)?, powers: (1.0, 1.0) })
+    }
+
+    pub(super) fn state(&self) -> State {
+        State::new()
+            .tensor("first", &self.first)
+            .tensor("second", &self.second)
+            .number("beta1_power", self.powers.0)
+            .number("beta2_power", self.powers.1)
+    }
+
+    pub(super) fn restored(&self, state: &mut State) -> Result<Self> {
+        Ok(Self {
+            first: state.take_like("first", &self.first)?,
+            second: state.take_like("second", &self.second)?,
+            powers: (state.take_number("beta1_power")?, state.take_number("beta2_power")?),
+            ..*self
+        })
     }
 
     /// W ← keep·W − lr·m̂/(√v̂ + ε)

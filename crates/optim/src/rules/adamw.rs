@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::adam::{Moments, default_beta1, default_beta2, default_eps};
 use super::{Check, Rule};
 use crate::Result;
+use crate::config::{Hyper, Param};
+use crate::state::State;
 
 /// Adam with decoupled weight decay, as `torch.optim.AdamW` defines it (I. Loshchilov, F. Hutter, 2019).
 ///
@@ -67,9 +69,21 @@ impl AdamW {
     pub fn beside_muon() -> Self {
         Self { lr: 3e-4, beta1: 0.9, beta2: 0.95, eps: 1e-10, weight_decay: 0.0 }
     }
+}
 
-    pub(crate) fn validate(&self) -> Result<()> {
-        let check = Check { rule: "adamw" };
+impl Hyper for AdamW {
+    const NAME: &'static str = "adamw";
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    fn validate(&self) -> Result<()> {
+        let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
         check.decay_rate("beta1", self.beta1)?;
         check.decay_rate("beta2", self.beta2)?;
@@ -77,8 +91,9 @@ impl AdamW {
         check.not_negative("weight_decay", self.weight_decay)
     }
 
-    pub(crate) fn build(&self, weight: &Var) -> Result<AdamWState> {
-        Ok(AdamWState { settings: *self, moments: Moments::new(self.beta1, self.beta2, self.eps, weight)? })
+    fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
+        let moments = Moments::new(self.beta1, self.beta2, self.eps, param.var)?;
+        Ok(Box::new(AdamWState { settings: *self, moments }))
     }
 }
 
@@ -92,5 +107,13 @@ impl Rule for AdamWState {
     fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
         let lr = self.settings.lr * lr_factor;
         self.moments.step(weight, gradient, lr, 1.0 - lr * self.settings.weight_decay)
+    }
+
+    fn state(&self) -> State {
+        self.moments.state()
+    }
+
+    fn restored(&self, state: &mut State) -> Result<Box<dyn Rule>> {
+        Ok(Box::new(Self { moments: self.moments.restored(state)?, ..*self }))
     }
 }

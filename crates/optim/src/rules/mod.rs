@@ -11,7 +11,8 @@ mod specgd;
 use candle_core::{Tensor, Var};
 
 use crate::elementwise::{ScaledAdd, update2};
-use crate::{Error, Result};
+use crate::state::State;
+use crate::{Error, Orthogonalizer, Result};
 
 pub use adam::Adam;
 pub use adamw::AdamW;
@@ -22,10 +23,50 @@ pub use signum::Signum;
 pub use specgd::SpecGd;
 
 /// A rule with its state for one parameter.
+///
+/// `gradient` has the shape, type and device of `weight`, is f32 or f64, contiguous, finite, and does not share memory
+/// with it.
 pub(crate) trait Rule: std::fmt::Debug + Send + Sync {
-    /// One update of `weight`, with the learning rate multiplied by `lr_factor`. `gradient` has the shape, type and
-    /// device of `weight`, is contiguous, finite, and does not share memory with it.
+    /// One update of `weight`, with the learning rate multiplied by `lr_factor`.
     fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()>;
+
+    /// Work for the coming [`Rule::step`] with the same gradient that all parameters do at the same time, such as
+    /// decompositions.
+    fn prepare(&mut self, _gradient: &Tensor) -> Result<()> {
+        Ok(())
+    }
+
+    /// The parts of a step that is an orthogonalization with something before and after it, so that matrices of equal
+    /// shape are orthogonalized together.
+    fn orthogonalized(&mut self) -> Option<&mut dyn Orthogonalized> {
+        None
+    }
+
+    /// What the rule remembers between steps.
+    fn state(&self) -> State;
+
+    /// The same rule with a state from elsewhere, which must have everything that [`Rule::state`] writes; `self` stays
+    /// as it is.
+    fn restored(&self, state: &mut State) -> Result<Box<dyn Rule>>;
+}
+
+/// A rule whose step is an orthogonalization with something before and after it.
+pub(crate) trait Orthogonalized {
+    /// How.
+    fn orthogonalizer(&self) -> &Orthogonalizer;
+
+    /// The matrix [r, c] to orthogonalize, after taking in the gradient.
+    fn direction(&mut self, gradient: &Tensor) -> Result<Tensor>;
+
+    /// The update of `weight` by the result, [r, c].
+    fn update(&mut self, weight: &Var, orthogonal: &Tensor, lr_factor: f64) -> Result<()>;
+}
+
+/// [`Rule::step`] of such a rule alone.
+fn orthogonalized_step(rule: &mut impl Orthogonalized, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
+    let direction = rule.direction(gradient)?;
+    let orthogonal = rule.orthogonalizer().apply(&direction)?;
+    rule.update(weight, &orthogonal, lr_factor)
 }
 
 /// The average M ← βM + (1 − β)g with M₀ = 0. For β = 0 it is the gradient, and nothing is stored.
@@ -39,6 +80,15 @@ impl Momentum {
     pub fn new(beta: f64, weight: &Var) -> Result<Self> {
         let average = if beta == 0.0 { None } else { Some(zeros(weight)?) };
         Ok(Self { beta, average })
+    }
+
+    pub fn state(&self) -> State {
+        State::new().tensor_if_any("momentum", self.average.as_deref())
+    }
+
+    pub fn restored(&self, state: &mut State) -> Result<Self> {
+        let average = self.average.as_ref().map(|average| state.take_like("momentum", average)).transpose()?;
+        Ok(Self { average, ..*self })
     }
 
     /// Takes the gradient in and returns M.

@@ -3,9 +3,11 @@
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Momentum, Rule};
+use super::{Check, Momentum, Orthogonalized, Rule, orthogonalized_step};
+use crate::config::{Hyper, Param};
 use crate::elementwise::{ScaledAdd, update2, updated2};
 use crate::orthogonalize::IterationDtype;
+use crate::state::State;
 use crate::{NewtonSchulz, Orthogonalizer, Result};
 
 /// Muon: momentum, orthogonalized (K. Jordan et al., 2024).
@@ -43,7 +45,7 @@ use crate::{NewtonSchulz, Orthogonalizer, Result};
 /// assert!((w.to_vec2::<f64>()?[0][0] - 4.9).abs() < 1e-12);
 /// # Ok::<(), isorate_optim::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Fields", try_from = "Fields")]
 pub struct Muon {
     /// Learning rate η > 0.
@@ -101,9 +103,21 @@ impl Muon {
             weight_decay: 0.0,
         }
     }
+}
 
-    pub(crate) fn validate(&self) -> Result<()> {
-        let check = Check { rule: "muon" };
+impl Hyper for Muon {
+    const NAME: &'static str = "muon";
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    fn validate(&self) -> Result<()> {
+        let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
         check.decay_rate("momentum", self.momentum)?;
         if let Orthogonalizer::NewtonSchulz(iteration) = self.orthogonalizer {
@@ -112,15 +126,16 @@ impl Muon {
         check.not_negative("weight_decay", self.weight_decay)
     }
 
-    pub(crate) fn build(&self, weight: &Var, matrix: (usize, usize)) -> Result<MuonState> {
+    fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
         let bf16 = matches!(self.orthogonalizer, Orthogonalizer::NewtonSchulz(it) if it.dtype == IterationDtype::BF16);
-        Check { rule: "muon" }.that(
-            !(bf16 && weight.device().is_cpu()),
+        Check { rule: Self::NAME }.that(
+            !(bf16 && param.var.device().is_cpu()),
             "ns_dtype",
             "bf16",
             "candle has no bfloat16 matrix product on the CPU; it has tensor, f16, f32 and f64",
         )?;
-        Ok(MuonState { settings: *self, matrix, momentum: Momentum::new(self.momentum, weight)? })
+        let matrix = param.matrix(Self::NAME)?;
+        Ok(Box::new(MuonState { settings: self.clone(), matrix, momentum: Momentum::new(self.momentum, param.var)? }))
     }
 }
 
@@ -133,8 +148,30 @@ pub(crate) struct MuonState {
 
 impl Rule for MuonState {
     fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
-        let Muon { momentum: beta, nesterov, orthogonalizer, scale, weight_decay, .. } = self.settings;
-        let lr = self.settings.lr * lr_factor;
+        orthogonalized_step(self, weight, gradient, lr_factor)
+    }
+
+    fn orthogonalized(&mut self) -> Option<&mut dyn Orthogonalized> {
+        Some(self)
+    }
+
+    fn state(&self) -> State {
+        self.momentum.state()
+    }
+
+    fn restored(&self, state: &mut State) -> Result<Box<dyn Rule>> {
+        let momentum = self.momentum.restored(state)?;
+        Ok(Box::new(Self { settings: self.settings.clone(), matrix: self.matrix, momentum }))
+    }
+}
+
+impl Orthogonalized for MuonState {
+    fn orthogonalizer(&self) -> &Orthogonalizer {
+        &self.settings.orthogonalizer
+    }
+
+    fn direction(&mut self, gradient: &Tensor) -> Result<Tensor> {
+        let Muon { momentum: beta, nesterov, .. } = self.settings;
         let average = self.momentum.update(gradient)?;
         // Without momentum, (1 − β)g + βM is M.
         let direction = if nesterov && beta > 0.0 {
@@ -142,10 +179,15 @@ impl Rule for MuonState {
         } else {
             average.clone()
         };
-        let orthogonal = orthogonalizer.apply(&direction.reshape(self.matrix)?)?.reshape(weight.shape())?;
+        Ok(direction.reshape(self.matrix)?)
+    }
+
+    fn update(&mut self, weight: &Var, orthogonal: &Tensor, lr_factor: f64) -> Result<()> {
+        let Muon { scale, weight_decay, .. } = self.settings;
+        let lr = self.settings.lr * lr_factor;
         let (rows, columns) = self.matrix;
         let update = ScaledAdd { keep: 1.0 - lr * weight_decay, scale: -lr * scale.factor(rows, columns) };
-        update2(&update, weight, &orthogonal)
+        update2(&update, weight, &orthogonal.reshape(weight.shape())?)
     }
 }
 

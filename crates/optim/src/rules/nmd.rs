@@ -5,8 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Check, Momentum, Rule};
 use crate::Result;
+use crate::config::{Hyper, Param};
 use crate::elementwise::{ScaledAdd, update2};
 use crate::reduce::frobenius_norm;
+use crate::state::State;
 
 /// Normalized momentum descent (NMD): steepest descent in the Frobenius norm of each parameter tensor.
 ///
@@ -58,15 +60,27 @@ impl Nmd {
     pub fn ngd(lr: f64) -> Self {
         Self { lr, momentum: 0.0 }
     }
+}
 
-    pub(crate) fn validate(&self) -> Result<()> {
-        let check = Check { rule: "nmd" };
+impl Hyper for Nmd {
+    const NAME: &'static str = "nmd";
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    fn validate(&self) -> Result<()> {
+        let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
         check.decay_rate("momentum", self.momentum)
     }
 
-    pub(crate) fn build(&self, weight: &Var) -> Result<NmdState> {
-        Ok(NmdState { lr: self.lr, momentum: Momentum::new(self.momentum, weight)? })
+    fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
+        Ok(Box::new(NmdState { lr: self.lr, momentum: Momentum::new(self.momentum, param.var)? }))
     }
 }
 
@@ -85,5 +99,13 @@ impl Rule for NmdState {
             return Ok(());
         }
         update2(&ScaledAdd { keep: 1.0, scale }, weight, average)
+    }
+
+    fn state(&self) -> State {
+        self.momentum.state()
+    }
+
+    fn restored(&self, state: &mut State) -> Result<Box<dyn Rule>> {
+        Ok(Box::new(Self { momentum: self.momentum.restored(state)?, ..*self }))
     }
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Check, Rule, zeros};
 use crate::Result;
+use crate::config::{Hyper, Param};
 use crate::elementwise::{ScaledAdd, ScaledAdd2, update2, update3};
+use crate::state::State;
 
 /// Stochastic gradient descent with momentum, as `torch.optim.SGD` defines it.
 ///
@@ -54,18 +56,30 @@ impl Sgd {
     pub fn new(lr: f64) -> Self {
         Self { lr, momentum: 0.0, nesterov: false, weight_decay: 0.0 }
     }
+}
 
-    pub(crate) fn validate(&self) -> Result<()> {
-        let check = Check { rule: "sgd" };
+impl Hyper for Sgd {
+    const NAME: &'static str = "sgd";
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    fn validate(&self) -> Result<()> {
+        let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
         check.decay_rate("momentum", self.momentum)?;
         check.that(!self.nesterov || self.momentum > 0.0, "nesterov", self.nesterov, "Nesterov needs a momentum above 0")?;
         check.not_negative("weight_decay", self.weight_decay)
     }
 
-    pub(crate) fn build(&self, weight: &Var) -> Result<SgdState> {
-        let buffer = if self.momentum > 0.0 { Some(zeros(weight)?) } else { None };
-        Ok(SgdState { settings: *self, buffer })
+    fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
+        let buffer = if self.momentum > 0.0 { Some(zeros(param.var)?) } else { None };
+        Ok(Box::new(SgdState { settings: *self, buffer }))
     }
 }
 
@@ -95,5 +109,14 @@ impl Rule for SgdState {
         } else {
             update2(&ScaledAdd { keep: 1.0, scale: -lr }, weight, buffer)
         }
+    }
+
+    fn state(&self) -> State {
+        State::new().tensor_if_any("momentum", self.buffer.as_deref())
+    }
+
+    fn restored(&self, state: &mut State) -> Result<Box<dyn Rule>> {
+        let buffer = self.buffer.as_ref().map(|buffer| state.take_like("momentum", buffer)).transpose()?;
+        Ok(Box::new(Self { buffer, ..*self }))
     }
 }

@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Check, Momentum, Rule};
 use crate::Result;
+use crate::config::{Hyper, Param};
 use crate::elementwise::{SignStep, update2};
+use crate::state::State;
 
 /// Signum: steepest descent in the elementwise maximum norm, with momentum (J. Bernstein et al., 2018).
 ///
@@ -55,15 +57,27 @@ impl Signum {
     pub fn signgd(lr: f64) -> Self {
         Self { lr, momentum: 0.0 }
     }
+}
 
-    pub(crate) fn validate(&self) -> Result<()> {
-        let check = Check { rule: "signum" };
+impl Hyper for Signum {
+    const NAME: &'static str = "signum";
+
+    fn lr(&self) -> f64 {
+        self.lr
+    }
+
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    fn validate(&self) -> Result<()> {
+        let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
         check.decay_rate("momentum", self.momentum)
     }
 
-    pub(crate) fn build(&self, weight: &Var) -> Result<SignumState> {
-        Ok(SignumState { lr: self.lr, momentum: Momentum::new(self.momentum, weight)? })
+    fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
+        Ok(Box::new(SignumState { lr: self.lr, momentum: Momentum::new(self.momentum, param.var)? }))
     }
 }
 
@@ -77,5 +91,13 @@ impl Rule for SignumState {
     fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
         let average = self.momentum.update(gradient)?;
         update2(&SignStep { step: self.lr * lr_factor }, weight, average)
+    }
+
+    fn state(&self) -> State {
+        self.momentum.state()
+    }
+
+    fn restored(&self, state: &mut State) -> Result<Box<dyn Rule>> {
+        Ok(Box::new(Self { momentum: self.momentum.restored(state)?, ..*self }))
     }
 }

@@ -3,8 +3,10 @@
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Rule};
+use super::{Check, Orthogonalized, Rule, orthogonalized_step};
+use crate::config::{Hyper, Param};
 use crate::elementwise::{ScaledAdd, update2};
+use crate::state::State;
 use crate::{Orthogonalizer, Result};
 
 /// Spectral gradient descent (SpecGD): steepest descent in the spectral norm.
@@ -49,13 +51,25 @@ impl SpecGd {
     pub fn new(lr: f64) -> Self {
         Self { lr }
     }
+}
 
-    pub(crate) fn validate(self) -> Result<()> {
-        Check { rule: "specgd" }.lr(self.lr)
+impl Hyper for SpecGd {
+    const NAME: &'static str = "specgd";
+
+    fn lr(&self) -> f64 {
+        self.lr
     }
 
-    pub(crate) fn build(self, matrix: (usize, usize)) -> SpecGdState {
-        SpecGdState { lr: self.lr, matrix }
+    fn set_lr(&mut self, lr: f64) {
+        self.lr = lr;
+    }
+
+    fn validate(&self) -> Result<()> {
+        Check { rule: Self::NAME }.lr(self.lr)
+    }
+
+    fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
+        Ok(Box::new(SpecGdState { lr: self.lr, matrix: param.matrix(Self::NAME)? }))
     }
 }
 
@@ -67,7 +81,33 @@ pub(crate) struct SpecGdState {
 
 impl Rule for SpecGdState {
     fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
-        let direction = Orthogonalizer::Exact.apply(&gradient.reshape(self.matrix)?)?.reshape(weight.shape())?;
+        orthogonalized_step(self, weight, gradient, lr_factor)
+    }
+
+    fn orthogonalized(&mut self) -> Option<&mut dyn Orthogonalized> {
+        Some(self)
+    }
+
+    fn state(&self) -> State {
+        State::new()
+    }
+
+    fn restored(&self, _: &mut State) -> Result<Box<dyn Rule>> {
+        Ok(Box::new(Self { ..*self }))
+    }
+}
+
+impl Orthogonalized for SpecGdState {
+    fn orthogonalizer(&self) -> &Orthogonalizer {
+        &Orthogonalizer::Exact
+    }
+
+    fn direction(&mut self, gradient: &Tensor) -> Result<Tensor> {
+        Ok(gradient.reshape(self.matrix)?)
+    }
+
+    fn update(&mut self, weight: &Var, orthogonal: &Tensor, lr_factor: f64) -> Result<()> {
+        let direction = orthogonal.reshape(weight.shape())?;
         update2(&ScaledAdd { keep: 1.0, scale: -self.lr * lr_factor }, weight, &direction)
     }
 }

@@ -76,10 +76,10 @@ pub struct Single {
 }
 
 impl Single {
-    pub fn new(start: &Tensor, rule: RuleConfig) -> Self {
+    pub fn new(start: &Tensor, rule: &RuleConfig) -> Self {
         let var = Var::from_tensor(&start.copy().unwrap()).unwrap();
         let params = vec![NamedParam::new("w", Role::Matrix, var.clone())];
-        Self { var, optimizer: Optimizer::new(params, &GroupRules::uniform(rule)).unwrap() }
+        Self { var, optimizer: Optimizer::new(params, &GroupRules::uniform(rule.clone())).unwrap() }
     }
 
     pub fn step(&mut self, gradient: &Tensor) -> Result<()> {
@@ -90,7 +90,7 @@ impl Single {
 }
 
 /// The weights after one step for each gradient.
-pub fn run(start: &Tensor, rule: RuleConfig, gradients: &[Tensor]) -> Tensor {
+pub fn run(start: &Tensor, rule: &RuleConfig, gradients: &[Tensor]) -> Tensor {
     let mut single = Single::new(start, rule);
     for gradient in gradients {
         single.step(gradient).unwrap();

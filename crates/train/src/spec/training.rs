@@ -95,10 +95,10 @@ impl OptimizerSpec {
         let matrix = rule("matrix", &self.matrix)?;
         let head = self.head.as_ref().map(|table| rule("head", table)).transpose()?;
         Ok(GroupRules {
-            head: head.unwrap_or(matrix),
+            head: head.unwrap_or_else(|| matrix.clone()),
             vector: rule("vector", &self.vector)?,
             // An MLP has no embedding; were there one, it would be a matrix like the others.
-            embedding: matrix,
+            embedding: matrix.clone(),
             matrix,
         })
     }
