@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::groups::Role;
+use crate::probe::ProbeProblem;
 use crate::replay::ReplayProblem;
 use crate::state::StateProblem;
 
@@ -111,6 +112,20 @@ pub enum Error {
         /// Columns of the matrix.
         columns: usize,
     },
+    /// The eigendecomposition of a factor of Shampoo or SOAP did not converge.
+    #[error("the eigendecomposition of a {size}×{size} factor of the preconditioner did not converge")]
+    EighDidNotConverge {
+        /// Rows of the factor.
+        size: usize,
+    },
+    /// A factor of Shampoo or SOAP, or its root, that left the range of its type.
+    #[error(
+        "a {size}×{size} factor of the preconditioner holds a NaN or an infinity, since it sums products of gradients\nhint: clip the gradients or scale the loss down"
+    )]
+    NonFiniteFactor {
+        /// Rows of the factor.
+        size: usize,
+    },
     /// A gradient with a NaN or an infinity. Nothing was updated.
     #[error(
         "the gradient of parameter `{name}` holds a NaN or an infinity; no parameter was updated\nhint: the run has diverged; try a smaller learning rate"
@@ -185,6 +200,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: ReplayProblem,
     },
+    /// A spectral probe that cannot be set up or cannot record.
+    #[error("probe: {0}")]
+    Probe(#[from] ProbeProblem),
     /// An error of candle itself, such as a device out of memory.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

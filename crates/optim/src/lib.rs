@@ -31,12 +31,15 @@
 #![allow(clippy::doc_markdown, reason = "formulas such as UVᵀ and σ_max, and names such as AdamW, are not code")]
 
 mod config;
+#[allow(dead_code)]
+mod decompose;
 mod device;
 mod elementwise;
 mod error;
 mod groups;
 mod optimizer;
 mod orthogonalize;
+mod probe;
 mod reduce;
 mod replay;
 mod rules;
@@ -48,6 +51,9 @@ pub use error::{Error, Result};
 pub use groups::{GroupRules, NamedParam, Role};
 pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
+pub use probe::{
+    Alignment, Bases, ParamRecord, ProbeConfig, ProbeProblem, ProbeRecord, Side, SpectralProbe, Spectrum, UpdateRatio,
+};
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Muon, Nmd, Scale, Sgd, Signum, SpecGd};
 pub use state::StateProblem;
