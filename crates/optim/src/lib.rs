@@ -34,21 +34,27 @@
 
 mod config;
 mod decompose;
+mod device;
 mod elementwise;
 mod error;
 mod groups;
 mod optimizer;
 mod orthogonalize;
+mod probe;
 mod reduce;
 mod replay;
 mod rules;
 mod state;
 
 pub use config::RuleConfig;
+pub use device::{DeviceChoice, OpenDevice};
 pub use error::{Error, Result};
 pub use groups::{GroupRules, NamedParam, Role};
 pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
+pub use probe::{
+    Alignment, Bases, ParamRecord, ProbeConfig, ProbeProblem, ProbeRecord, Side, SpectralProbe, Spectrum, UpdateRatio,
+};
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Graft, Muon, Nmd, Scale, Sgd, Shampoo, Signum, Soap, SpecGd};
 pub use state::StateProblem;
