@@ -3,7 +3,7 @@
 use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{Adam, AdamW, Muon, Nmd, Rule, Sgd, Signum, SpecGd, matrix_shape};
+use crate::rules::{Adam, AdamW, Muon, Nmd, Rule, Sgd, Shampoo, Signum, Soap, SpecGd, matrix_shape};
 use crate::{Error, Result, Role};
 
 /// What every set of hyperparameters can do.
@@ -43,10 +43,10 @@ impl Param<'_> {
 
 /// One update rule with its hyperparameters.
 ///
-/// In settings it is a table whose key `rule` chooses among `sgd`, `adam`, `adamw`, `nmd`, `signum`, `specgd` and
-/// `muon`, and also `ngd` and `signgd`, which are `nmd` and `signum` without momentum. `lr` is required; every other
-/// hyperparameter has the default stated in the documentation of its rule. Unknown keys are errors. Serialization
-/// writes every hyperparameter, under the first seven names.
+/// In settings it is a table whose key `rule` chooses among `sgd`, `adam`, `adamw`, `nmd`, `signum`, `specgd`, `muon`,
+/// `shampoo` and `soap`, and also `ngd` and `signgd`, which are `nmd` and `signum` without momentum. `lr` is required;
+/// every other hyperparameter has the default stated in the documentation of its rule. Unknown keys are errors.
+/// Serialization writes every hyperparameter that has a meaning of its own, under the first nine names.
 ///
 /// ```
 /// use isorate_optim::RuleConfig;
@@ -72,10 +72,15 @@ pub enum RuleConfig {
     SpecGd(SpecGd),
     /// Muon.
     Muon(Muon),
+    /// Shampoo.
+    Shampoo(Shampoo),
+    /// SOAP.
+    Soap(Soap),
 }
 
 /// The names that `rule = "…"` accepts.
-pub(crate) const RULE_NAMES: [&str; 9] = ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon"];
+pub(crate) const RULE_NAMES: [&str; 11] =
+    ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "shampoo", "soap"];
 
 /// The same expression for the hyperparameters of whichever rule it is.
 macro_rules! each {
@@ -88,6 +93,8 @@ macro_rules! each {
             RuleConfig::Signum($rule) => $body,
             RuleConfig::SpecGd($rule) => $body,
             RuleConfig::Muon($rule) => $body,
+            RuleConfig::Shampoo($rule) => $body,
+            RuleConfig::Soap($rule) => $body,
         }
     };
 }
@@ -134,8 +141,8 @@ impl RuleConfig {
     /// Checks every hyperparameter.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a learning rate that is not positive and finite, a momentum or β outside [0, 1), a
-    /// negative ε or weight decay, Nesterov without momentum in SGD, or an iteration of no steps.
+    /// [`Error::Setting`] for a learning rate that is not positive and finite, a momentum or β outside its range, a
+    /// negative ε or weight decay, Nesterov without momentum in SGD, or an iteration, period or block size of 0.
     pub fn validate(&self) -> Result<()> {
         each!(self, rule => rule.validate())
     }
@@ -159,6 +166,8 @@ enum Tagged {
     Signum(Signum),
     SpecGd(SpecGd),
     Muon(Muon),
+    Shampoo(Shampoo),
+    Soap(Soap),
 }
 
 /// A rule whose momentum may be spelled out, as 0.
@@ -194,6 +203,8 @@ impl TryFrom<Tagged> for RuleConfig {
             Tagged::Signum(rule) => Self::Signum(rule),
             Tagged::SpecGd(rule) => Self::SpecGd(rule),
             Tagged::Muon(rule) => Self::Muon(rule),
+            Tagged::Shampoo(rule) => Self::Shampoo(rule),
+            Tagged::Soap(rule) => Self::Soap(rule),
         })
     }
 }
