@@ -11,6 +11,9 @@
 //! | [`signum`](Signum), `signgd` | W − η·sign(M) |
 //! | [`specgd`](SpecGd) | W − η·UVᵀ, g = U diag(σ) Vᵀ |
 //! | [`muon`](Muon) | W − η·s·orthogonalize(M) |
+//! | [`dion`](Dion) | W − η·√(r/c)·PQᵀ, PQᵀ of rank k from one step of power iteration on M |
+//! | [`scion`](Scion) | (1 − η)W − η·ρ·(steepest direction of M in the norm of the layer) |
+//! | [`power`](Power) | W − η·U diag(σᵖ) Vᵀ, M = U diag(σ) Vᵀ |
 //!
 //! ```
 //! use candle_core::{Device, Var};
@@ -36,10 +39,12 @@ mod error;
 mod groups;
 mod optimizer;
 mod orthogonalize;
+mod orthonormal;
 mod reduce;
 mod replay;
 mod rules;
 mod state;
+mod unit;
 
 pub use config::RuleConfig;
 pub use error::{Error, Result};
@@ -47,5 +52,5 @@ pub use groups::{GroupRules, NamedParam, Role};
 pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
-pub use rules::{Adam, AdamW, Muon, Nmd, Scale, Sgd, Signum, SpecGd};
+pub use rules::{Adam, AdamW, Dion, Muon, Nmd, Power, Rank, Scale, Scion, ScionNorm, Sgd, Signum, SpecGd};
 pub use state::StateProblem;

@@ -203,7 +203,7 @@ fn read_case(bytes: &[u8]) -> Result<Case, ReplayProblem> {
 
 /// The rule of a case, checked.
 fn rule_of(case: &Case) -> Result<RuleConfig, ReplayProblem> {
-    const PLANNED: [&str; 4] = ["shampoo", "soap", "dion", "scion"];
+    const PLANNED: [&str; 2] = ["shampoo", "soap"];
     let optimizer = case.optimizer.clone();
     if PLANNED.contains(&optimizer.as_str()) {
         return Err(ReplayProblem::NotYet { optimizer });
