@@ -34,12 +34,16 @@
 #![allow(clippy::doc_markdown, reason = "formulas such as UVᵀ and σ_max, and names such as AdamW, are not code")]
 
 mod config;
+#[allow(dead_code)]
+mod decompose;
+mod device;
 mod elementwise;
 mod error;
 mod groups;
 mod optimizer;
 mod orthogonalize;
 mod orthonormal;
+mod probe;
 mod reduce;
 mod replay;
 mod rules;
@@ -47,10 +51,14 @@ mod state;
 mod unit;
 
 pub use config::RuleConfig;
+pub use device::{DeviceChoice, OpenDevice};
 pub use error::{Error, Result};
 pub use groups::{GroupRules, NamedParam, Role};
 pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
+pub use probe::{
+    Alignment, Bases, ParamRecord, ProbeConfig, ProbeProblem, ProbeRecord, Side, SpectralProbe, Spectrum, UpdateRatio,
+};
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Dion, Muon, Nmd, Power, Rank, Scale, Scion, ScionNorm, Sgd, Signum, SpecGd};
 pub use state::StateProblem;

@@ -1,13 +1,13 @@
 //! Normalized momentum descent; without momentum, normalized gradient descent.
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::{Check, Momentum, Rule, is_zero};
 use crate::Result;
 use crate::config::{Hyper, Param};
 use crate::elementwise::{ScaledAdd, update2};
-use crate::reduce::frobenius_norm;
+use crate::reduce::{frobenius_norm, with_length};
 use crate::state::State;
 
 /// Normalized momentum descent (NMD): steepest descent in the Frobenius norm of each parameter tensor.
@@ -98,11 +98,15 @@ pub(crate) struct NmdState {
 impl Rule for NmdState {
     fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
         let average = self.momentum.update(gradient)?;
-        let norm = frobenius_norm(average)?;
         let lr = self.settings.lr * lr_factor;
         let keep = 1.0 - lr * self.settings.weight_decay;
-        let scale = -lr / norm;
-        let moves = norm > 0.0 && scale.is_finite();
+        if !weight.device().is_cpu() {
+            return update2(&ScaledAdd { keep, scale: 1.0 }, weight, &with_length(average, -lr)?);
+        }
+        let scale = -lr / frobenius_norm(average)?;
+        let largest = if weight.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
+        // Also false for 0/0.
+        let moves = scale.abs() <= largest;
         if !moves && keep == 1.0 {
             return Ok(());
         }
