@@ -179,8 +179,16 @@ pub(crate) struct DionState {
     momentum: Var,
     /// Qᵀ, [k, min(r, c)].
     directions: Var,
-    /// Pᵀ of the coming step.
-    prepared: Option<Tensor>,
+    prepared: Option<Prepared>,
+}
+
+/// Of the coming step.
+#[derive(Debug)]
+struct Prepared {
+    /// Pᵀ, [k, max(r, c)].
+    basis: Tensor,
+    /// Rᵀ, [k, min(r, c)].
+    image: Tensor,
 }
 
 impl DionState {
@@ -197,18 +205,21 @@ impl DionState {
         Ok(if rows < columns { b.t()?.matmul(a)? } else { a.t()?.matmul(b)? })
     }
 
-    /// Pᵀ, [k, max(r, c)], of M + G. M itself stays as it is.
-    fn basis(&self, gradient: &Tensor) -> Result<Tensor> {
+    /// P and R of M + G. M itself stays as it is, so that a failure changes nothing.
+    fn decomposed(&self, gradient: &Tensor) -> Result<Prepared> {
+        let finite = |x: &Tensor| if all_finite(x)? { Ok(()) } else { Err(Error::NonFiniteMatrix) };
         let sum = updated2(&ScaledAdd { keep: 1.0, scale: 1.0 }, &self.momentum, gradient)?;
         // (MQ)ᵀ row by row is MQ column by column.
         let product = self.directions.matmul(&self.tall(&sum)?.t()?)?.contiguous()?;
-        if !all_finite(&product)? {
-            return Err(Error::NonFiniteMatrix);
-        }
+        finite(&product)?;
         let (rank, long) = product.dims2()?;
         let mut values = f64_values(&product)?;
         orthonormalize(&mut values, long, rank);
-        Ok(Tensor::from_vec(values, (rank, long), &Device::Cpu)?.to_dtype(product.dtype())?.to_device(product.device())?)
+        let basis = Tensor::from_vec(values, (rank, long), &Device::Cpu)?;
+        let basis = basis.to_dtype(product.dtype())?.to_device(product.device())?;
+        let image = basis.matmul(&self.tall(&sum)?)?;
+        finite(&image)?;
+        Ok(Prepared { basis, image })
     }
 
     /// max(r, c)·ε of the parameter's type.
@@ -220,18 +231,17 @@ impl DionState {
 
 impl Rule for DionState {
     fn prepare(&mut self, gradient: &Tensor) -> Result<()> {
-        self.prepared = Some(self.basis(gradient)?);
+        self.prepared = Some(self.decomposed(gradient)?);
         Ok(())
     }
 
     fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
         let Dion { lr, momentum: mu, weight_decay, .. } = self.settings;
-        let basis = match self.prepared.take() {
-            Some(basis) => basis,
-            None => self.basis(gradient)?,
+        let Prepared { basis, image } = match self.prepared.take() {
+            Some(prepared) => prepared,
+            None => self.decomposed(gradient)?,
         };
         update2(&ScaledAdd { keep: 1.0, scale: 1.0 }, &self.momentum, gradient)?;
-        let image = basis.matmul(&self.tall(&self.momentum)?)?;
         let (unit, norm) = unit_vectors(&image, 1)?;
         let present = norm.broadcast_gt(&(norm.max_keepdim(0)? * self.tolerance())?)?;
         let basis = basis.broadcast_mul(&present.to_dtype(norm.dtype())?)?;

@@ -107,7 +107,7 @@ impl Rule for NmdState {
         let largest = if weight.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
         // Also false for 0/0.
         let moves = scale.abs() <= largest;
-        if !moves && keep == 1.0 {
+        if !moves && self.settings.weight_decay == 0.0 {
             return Ok(());
         }
         update2(&ScaledAdd { keep, scale: if moves { scale } else { 0.0 } }, weight, average)

@@ -115,7 +115,7 @@ pub(crate) struct PowerState {
 
 impl PowerState {
     fn direction(&self, average: &Tensor) -> Result<Tensor> {
-        if self.settings.exponent == 1.0 {
+        if self.settings.exponent >= 1.0 {
             return Ok(average.clone());
         }
         spectral_power(&average.reshape(self.matrix)?, self.settings.exponent)
