@@ -83,6 +83,20 @@ pub enum Error {
         /// The group's rule.
         rule: &'static str,
     },
+    /// A rank that a matrix cannot have.
+    #[error(
+        "parameter `{name}` is a {rows}×{columns} matrix, too small for dion with rank = {rank}\nhint: a rank is at most min(r, c); give `rank_fraction`, or another rule to its group"
+    )]
+    RankTooLarge {
+        /// The parameter.
+        name: String,
+        /// The rank asked for.
+        rank: usize,
+        /// Rows of the matrix.
+        rows: usize,
+        /// Columns of the matrix.
+        columns: usize,
+    },
     /// A tensor for an orthogonalizer that is not a non-empty matrix.
     #[error("an orthogonalizer needs a matrix with at least one element, not a tensor of shape {shape:?}")]
     MatrixShape {

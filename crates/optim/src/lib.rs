@@ -13,6 +13,9 @@
 //! | [`muon`](Muon) | W − η·s·orthogonalize(M) |
 //! | [`shampoo`](Shampoo) | W − η·L^(−1/4) m̂ R^(−1/4), L = Σ ggᵀ, R = Σ gᵀg |
 //! | [`soap`](Soap) | the step of Adam in the eigenbases of L and R |
+//! | [`dion`](Dion) | W − η·√(r/c)·PQᵀ, PQᵀ of rank k from one step of power iteration on M |
+//! | [`scion`](Scion) | (1 − η)W − η·ρ·(steepest direction of M in the norm of the layer) |
+//! | [`power`](Power) | W − η·U diag(σᵖ) Vᵀ, M = U diag(σ) Vᵀ |
 //!
 //! ```
 //! use candle_core::{Device, Var};
@@ -40,11 +43,13 @@ mod error;
 mod groups;
 mod optimizer;
 mod orthogonalize;
+mod orthonormal;
 mod probe;
 mod reduce;
 mod replay;
 mod rules;
 mod state;
+mod unit;
 
 pub use config::RuleConfig;
 pub use device::{DeviceChoice, OpenDevice};
@@ -56,5 +61,7 @@ pub use probe::{
     Alignment, Bases, ParamRecord, ProbeConfig, ProbeProblem, ProbeRecord, Side, SpectralProbe, Spectrum, UpdateRatio,
 };
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
-pub use rules::{Adam, AdamW, Graft, Muon, Nmd, Scale, Sgd, Shampoo, Signum, Soap, SpecGd};
+pub use rules::{
+    Adam, AdamW, Dion, Graft, Muon, Nmd, Power, Rank, Scale, Scion, ScionNorm, Sgd, Shampoo, Signum, Soap, SpecGd,
+};
 pub use state::StateProblem;
