@@ -1,7 +1,7 @@
 //! Spectral optimizers for candle, and the ones they are compared with.
 //!
-//! An [`Optimizer`] takes named parameters ([`NamedParam`]) in four groups ([`Role`]) and updates each group by its own
-//! rule ([`GroupRules`]):
+//! An [`Optimizer`] takes named parameters ([`NamedParam`]), divides them into groups by name, shape and [`Role`]
+//! ([`Routing`]), and updates each group by its own rule:
 //!
 //! | `rule` | update of a parameter W with gradient g, M an average or sum of gradients |
 //! |---|---|
@@ -34,6 +34,7 @@ mod config;
 mod elementwise;
 mod error;
 mod groups;
+mod half;
 mod optimizer;
 mod orthogonalize;
 mod reduce;
@@ -43,7 +44,7 @@ mod state;
 
 pub use config::RuleConfig;
 pub use error::{Error, Result};
-pub use groups::{GroupRules, NamedParam, Role};
+pub use groups::{Group, GroupRules, NamedParam, Role, Routing, RoutingProblem, ShapeClass};
 pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
