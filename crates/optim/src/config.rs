@@ -3,7 +3,9 @@
 use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{Adam, AdamW, Dion, Muon, Nmd, Power, Rule, Scion, ScionNorm, Sgd, Shampoo, Signum, Soap, SpecGd, matrix_shape};
+use crate::rules::{
+    Adam, AdamW, Dion, Muon, Nmd, Power, Rule, Scion, ScionNorm, Sgd, Shampoo, Signum, Soap, SpecGd, matrix_shape,
+};
 use crate::{Error, Result, Role};
 
 /// What every set of hyperparameters can do.
@@ -14,6 +16,10 @@ pub(crate) trait Hyper {
     fn lr(&self) -> f64;
     /// Another learning rate.
     fn set_lr(&mut self, lr: f64);
+    /// The weight decay; 0 for a rule without it.
+    fn weight_decay(&self) -> f64 {
+        0.0
+    }
     /// Checks every hyperparameter.
     fn validate(&self) -> Result<()>;
     /// The rule with fresh state for one parameter.
@@ -25,6 +31,8 @@ pub(crate) trait Hyper {
 pub(crate) struct Param<'a> {
     pub name: &'a str,
     pub role: Role,
+    /// The name of its group.
+    pub group: &'a str,
     /// f32 or f64.
     pub var: &'a Var,
 }
@@ -35,7 +43,7 @@ impl Param<'_> {
         matrix_shape(self.var.dims()).ok_or_else(|| Error::NotAMatrix {
             name: self.name.to_owned(),
             shape: self.var.dims().to_vec(),
-            role: self.role,
+            group: self.group.to_owned(),
             rule,
         })
     }
@@ -86,9 +94,8 @@ pub enum RuleConfig {
 }
 
 /// The names that `rule = "…"` accepts.
-pub(crate) const RULE_NAMES: [&str; 14] = [
-    "sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "shampoo", "soap", "dion", "scion", "power",
-];
+pub(crate) const RULE_NAMES: [&str; 14] =
+    ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "shampoo", "soap", "dion", "scion", "power"];
 
 /// The same expression for the hyperparameters of whichever rule it is.
 macro_rules! each {
@@ -130,6 +137,11 @@ impl RuleConfig {
     pub fn with_lr(mut self, lr: f64) -> Self {
         each!(&mut self, rule => rule.set_lr(lr));
         self
+    }
+
+    /// The weight decay; 0 for a rule that has none.
+    pub fn weight_decay(&self) -> f64 {
+        each!(self, rule => rule.weight_decay())
     }
 
     /// Whether the rule needs parameters of at least two dimensions.
