@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::groups::Role;
+use crate::groups::RoutingProblem;
+use crate::probe::ProbeProblem;
 use crate::replay::ReplayProblem;
 use crate::state::StateProblem;
 
@@ -26,13 +27,16 @@ pub enum Error {
         requirement: &'static str,
     },
     /// The rule of one group is not valid.
-    #[error("group `{role}`: {problem}")]
+    #[error("group `{group}`: {problem}")]
     Group {
         /// The group.
-        role: Role,
+        group: String,
         /// What is wrong with its rule.
         problem: Box<Error>,
     },
+    /// Groups that are not valid, or do not fit the parameters.
+    #[error(transparent)]
+    Routing(RoutingProblem),
     /// A factor for the learning rate that is negative or not finite.
     #[error("learning-rate factor = {0}, but it must be finite and not negative")]
     LrFactor(f64),
@@ -58,9 +62,9 @@ pub enum Error {
         /// Its shape.
         shape: Vec<usize>,
     },
-    /// A parameter that is neither f32 nor f64.
+    /// A parameter of a type that has no arithmetic here: integers and floats of 8 bits and less.
     #[error(
-        "parameter `{name}` is {dtype:?}, but optimizer states need f32 or f64\nhint: keep the weights in f32 and convert them in the forward pass"
+        "parameter `{name}` is {dtype:?}, but it must be f32, f64, bf16 or f16\nhint: keep weights in f32 and convert them in the forward pass; put what is no weight into a frozen group"
     )]
     ParameterDtype {
         /// The parameter.
@@ -70,7 +74,7 @@ pub enum Error {
     },
     /// A rule for matrices met a parameter that is not one.
     #[error(
-        "parameter `{name}` of shape {shape:?} is in group `{role}` under {rule}, which needs at least two dimensions\nhint: give it the role `vector`, or choose another rule for the group"
+        "parameter `{name}` of shape {shape:?} is in group `{group}` under {rule}, which needs at least two dimensions\nhint: give it the role `vector`, put a group that takes it before `{group}`, or choose another rule for the group"
     )]
     NotAMatrix {
         /// The parameter.
@@ -78,9 +82,23 @@ pub enum Error {
         /// Its shape.
         shape: Vec<usize>,
         /// Its group.
-        role: Role,
+        group: String,
         /// The group's rule.
         rule: &'static str,
+    },
+    /// A rank that a matrix cannot have.
+    #[error(
+        "parameter `{name}` is a {rows}×{columns} matrix, too small for dion with rank = {rank}\nhint: a rank is at most min(r, c); give `rank_fraction`, or another rule to its group"
+    )]
+    RankTooLarge {
+        /// The parameter.
+        name: String,
+        /// The rank asked for.
+        rank: usize,
+        /// Rows of the matrix.
+        rows: usize,
+        /// Columns of the matrix.
+        columns: usize,
     },
     /// A tensor for an orthogonalizer that is not a non-empty matrix.
     #[error("an orthogonalizer needs a matrix with at least one element, not a tensor of shape {shape:?}")]
@@ -111,6 +129,20 @@ pub enum Error {
         /// Columns of the matrix.
         columns: usize,
     },
+    /// The eigendecomposition of a factor of Shampoo or SOAP did not converge.
+    #[error("the eigendecomposition of a {size}×{size} factor of the preconditioner did not converge")]
+    EighDidNotConverge {
+        /// Rows of the factor.
+        size: usize,
+    },
+    /// A factor of Shampoo or SOAP, or its root, that left the range of its type.
+    #[error(
+        "a {size}×{size} factor of the preconditioner holds a NaN or an infinity, since it sums products of gradients\nhint: clip the gradients or scale the loss down"
+    )]
+    NonFiniteFactor {
+        /// Rows of the factor.
+        size: usize,
+    },
     /// A gradient with a NaN or an infinity. Nothing was updated.
     #[error(
         "the gradient of parameter `{name}` holds a NaN or an infinity; no parameter was updated\nhint: the run has diverged; try a smaller learning rate"
@@ -135,6 +167,27 @@ pub enum Error {
         /// Shape of the parameter.
         expected_shape: Vec<usize>,
     },
+    /// A gradient on another device than its parameter. Nothing was updated.
+    #[error("the gradient of parameter `{name}` is on {device}, but the parameter is on {expected}")]
+    GradientDevice {
+        /// The parameter.
+        name: String,
+        /// Where its gradient is.
+        device: &'static str,
+        /// Where it is itself; when both read the same, there are two devices of this kind.
+        expected: &'static str,
+    },
+    /// A parameter in f64 on a Metal device, which has no arithmetic for it.
+    #[error("parameter `{name}` is F64, but Metal devices have no f64\nhint: use f32, or keep the model on the CPU")]
+    NoF64OnMetal {
+        /// The parameter.
+        name: String,
+    },
+    /// A choice of device that cannot be read.
+    #[error(
+        "device `{0}` is not one of auto, cpu, cuda, cuda:N, metal and metal:N\nhint: N counts the devices from 0; cuda is for NVIDIA's, metal for Apple's"
+    )]
+    UnknownDevice(String),
     /// No parameter of the optimizer has a gradient.
     #[error(
         "none of the {parameters} parameters has a gradient\nhint: the loss does not depend on them, or the gradients belong to another model"
@@ -164,6 +217,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: ReplayProblem,
     },
+    /// A spectral probe that cannot be set up or cannot record.
+    #[error("probe: {0}")]
+    Probe(#[from] ProbeProblem),
     /// An error of candle itself, such as a device out of memory.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),
