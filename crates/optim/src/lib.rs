@@ -30,17 +30,27 @@
 //! [`replay`] compares a rule with a trajectory made by another implementation.
 #![allow(clippy::doc_markdown, reason = "formulas such as UVᵀ and σ_max, and names such as AdamW, are not code")]
 
+mod accumulator;
+mod checkpoint;
+mod clip;
 mod config;
 mod elementwise;
 mod error;
+mod gradients;
 mod groups;
 mod optimizer;
 mod orthogonalize;
 mod reduce;
 mod replay;
 mod rules;
+mod schedule;
 mod state;
+mod state_file;
+mod weight_ema;
 
+pub use accumulator::Accumulator;
+pub use checkpoint::Checkpoint;
+pub use clip::{clip_grad_norm, clip_grad_value};
 pub use config::RuleConfig;
 pub use error::{Error, Result};
 pub use groups::{GroupRules, NamedParam, Role};
@@ -48,4 +58,7 @@ pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Muon, Nmd, Scale, Sgd, Signum, SpecGd};
+pub use schedule::{Decay, Schedule};
 pub use state::StateProblem;
+pub use state_file::StateFileProblem;
+pub use weight_ema::WeightEma;

@@ -1,5 +1,7 @@
 //! The optimizer: parameters, their rules and the step.
 
+mod saved;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -36,6 +38,7 @@ use crate::{Error, GroupRules, NamedParam, Result, Role, RuleConfig};
 pub struct Optimizer {
     slots: Vec<Slot>,
     lr_factor: f64,
+    steps: u64,
 }
 
 #[derive(Debug)]
@@ -91,7 +94,7 @@ impl Optimizer {
             let rule = config.build(&Param { name: &name, role, var: &var })?;
             slots.push(Slot { assignment: Assignment { name, shape, role, rule: config }, var, rule });
         }
-        Ok(Self { slots, lr_factor: 1.0 })
+        Ok(Self { slots, lr_factor: 1.0, steps: 0 })
     }
 
     /// One step along the gradients of a loss.
@@ -114,6 +117,7 @@ impl Optimizer {
         for (slot, gradient) in active {
             slot.rule.step(&slot.var, &gradient, self.lr_factor).map_err(|e| slot.failed(e))?;
         }
+        self.steps += 1;
         Ok(())
     }
 
@@ -141,6 +145,12 @@ impl Optimizer {
     /// The current factor of the learning rates.
     pub fn lr_factor(&self) -> f64 {
         self.lr_factor
+    }
+
+    /// The number of steps made, which is also the number, from 0, of the step about to be made. It is part of the saved
+    /// state. A step that failed does not count.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Each parameter with its rule, in the order of the updates.
