@@ -34,12 +34,16 @@ mod accumulator;
 mod checkpoint;
 mod clip;
 mod config;
+#[allow(dead_code)]
+mod decompose;
+mod device;
 mod elementwise;
 mod error;
 mod gradients;
 mod groups;
 mod optimizer;
 mod orthogonalize;
+mod probe;
 mod reduce;
 mod replay;
 mod rules;
@@ -52,10 +56,14 @@ pub use accumulator::Accumulator;
 pub use checkpoint::Checkpoint;
 pub use clip::{clip_grad_norm, clip_grad_value};
 pub use config::RuleConfig;
+pub use device::{DeviceChoice, OpenDevice};
 pub use error::{Error, Result};
 pub use groups::{GroupRules, NamedParam, Role};
 pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
+pub use probe::{
+    Alignment, Bases, ParamRecord, ProbeConfig, ProbeProblem, ProbeRecord, Side, SpectralProbe, Spectrum, UpdateRatio,
+};
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Muon, Nmd, Scale, Sgd, Signum, SpecGd};
 pub use schedule::{Decay, Schedule};
