@@ -99,9 +99,7 @@ impl State {
     pub fn take_number(&mut self, name: &str) -> Result<f64> {
         match self.0.remove(name) {
             Some(Value::Number(number)) => Ok(number),
-            Some(Value::Tensor(tensor)) if tensor.rank() == 0 && tensor.dtype() == DType::F64 => {
-                Ok(tensor.to_scalar::<f64>()?)
-            }
+            Some(Value::Tensor(tensor)) if tensor.rank() == 0 && tensor.dtype() == DType::F64 => Ok(tensor.to_scalar::<f64>()?),
             Some(Value::Tensor(_)) => Err(StateProblem::Kind { name: name.to_owned(), expected: "a number" }.into()),
             None => Err(StateProblem::Missing(name.to_owned()).into()),
         }

@@ -95,8 +95,7 @@ fn values_of_torch() {
             assert!((ours - theirs).abs() < 1e-15, "{schedule:?}, step {t}: {ours}, torch {theirs}");
         }
     };
-    let cosine =
-        [1.0, 0.923_606_797_749_979_1, 0.723_606_797_749_979_2, 0.476_393_202_250_021_2, 0.276_393_202_250_021_1, 0.2];
+    let cosine = [1.0, 0.923_606_797_749_979_1, 0.723_606_797_749_979_2, 0.476_393_202_250_021_2, 0.276_393_202_250_021_1, 0.2];
     check(Schedule::cosine(5).with_final_factor(0.2), &cosine);
     check(Schedule::step(2, 0.5), &[1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125]);
     check(Schedule::linear(4).with_final_factor(0.25), &[1.0, 0.8125, 0.625, 0.4375, 0.25, 0.25]);

@@ -9,7 +9,7 @@ use crate::state::{State, StateProblem, Value};
 use crate::state_file::{
     Contents, Described, Exact, OptimizerEntry, StateEntry, StateFileProblem, Stored, in_file, settings_of, state_name,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, RuleConfig};
 
 /// What this part of a file is called in errors.
 const SECTION: &str = "optimizer state";
@@ -20,7 +20,7 @@ impl Optimizer {
     /// The file has a tensor `<parameter>/<part>` for each part of the state, and in its metadata a version, the shape
     /// and type of each parameter and its rule with all hyperparameters. Its last 32 bytes are the BLAKE3 checksum of
     /// all others. Equal states give equal bytes, whatever the order of the parameters. The file appears whole or not at
-    /// all: it is written beside `path`, flushed to the disk and renamed.
+    /// all: it is written beside `path`, flushed to the disk and renamed; a symbolic link at `path` is replaced, not followed.
     ///
     /// Weights are not in it: see [`Checkpoint`](crate::Checkpoint) for both in one file, so that they cannot be of
     /// different steps.
@@ -93,13 +93,12 @@ impl Optimizer {
                 name: name.clone(),
                 dtype: format!("{:?}", slot.var.dtype()),
                 shape: slot.var.dims().to_vec(),
-                rule: slot.assignment.rule.clone(),
+                rule: slot.config().clone(),
                 state: parts,
             });
         }
         parameters.sort_by(|a, b| a.name.cmp(&b.name));
-        contents.description.optimizer =
-            Some(OptimizerEntry { steps: self.steps, lr_factor: Exact(self.lr_factor), parameters });
+        contents.description.optimizer = Some(OptimizerEntry { steps: self.steps, lr_factor: Exact(self.lr_factor), parameters });
         Ok(())
     }
 
@@ -145,6 +144,10 @@ pub(crate) struct Restored {
 }
 
 impl Slot {
+    fn config(&self) -> &RuleConfig {
+        &self.assignment.rule
+    }
+
     fn restored(&self, entry: &StateEntry<Described>, stored: &Stored) -> Result<Box<dyn Rule>, StateFileProblem> {
         let name = || entry.name.clone();
         if entry.shape != self.var.dims() {
@@ -162,13 +165,11 @@ impl Slot {
         }
         let rule = self.rule.restored(&mut state).and_then(|rule| state.finish().map(|()| rule));
         rule.map_err(|error| match error {
-            Error::State(problem) => {
-                StateFileProblem::State { name: name(), rule: self.assignment.rule.name(), problem }
-            }
+            Error::State(problem) => StateFileProblem::State { name: name(), rule: self.config().name(), problem },
             Error::Candle(problem) => StateFileProblem::Device(problem),
             other => StateFileProblem::State {
                 name: name(),
-                rule: self.assignment.rule.name(),
+                rule: self.config().name(),
                 problem: StateProblem::Other(other.to_string()),
             },
         })
@@ -176,7 +177,7 @@ impl Slot {
 
     /// Whether rule and hyperparameters but the learning rate are those of the file.
     fn check_settings(&self, entry: &StateEntry<Described>) -> Result<(), StateFileProblem> {
-        let own = settings_of(&self.assignment.rule).map_err(StateFileProblem::Description)?;
+        let own = settings_of(self.config()).map_err(StateFileProblem::Description)?;
         let text = |value: Option<&serde_json::Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
         // The rule itself first: its hyperparameters have other names than those of another rule.
         let keys = std::iter::once("rule").chain(own.keys().chain(entry.rule.keys()).map(String::as_str));

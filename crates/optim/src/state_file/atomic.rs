@@ -75,9 +75,7 @@ mod tests {
         let path = folder.path().join("state");
         replace(&path, |out| out.write_all(b"old").map_err(StateFileProblem::Write)).unwrap();
         for left in 0..10 {
-            let problem = replace(&path, |out| {
-                Full { out, left }.write_all(b"0123456789").map_err(StateFileProblem::Write)
-            });
+            let problem = replace(&path, |out| Full { out, left }.write_all(b"0123456789").map_err(StateFileProblem::Write));
             assert!(matches!(problem, Err(StateFileProblem::Write(_))), "{left}");
             assert_eq!(std::fs::read(&path).unwrap(), b"old");
             assert_eq!(entries(folder.path()), 1);

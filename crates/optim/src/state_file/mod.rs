@@ -26,8 +26,8 @@ use safetensors::{Dtype, SafeTensors};
 use crate::elementwise::contiguous;
 use crate::{Error, Result};
 
-pub(crate) use description::{Described, EmaEntry, Exact, OptimizerEntry, StateEntry, ema_name, settings_of, state_name};
 use description::Description;
+pub(crate) use description::{Described, EmaEntry, Exact, OptimizerEntry, StateEntry, ema_name, settings_of, state_name};
 pub use problem::StateFileProblem;
 
 /// The metadata entry that makes a safetensors file a state file.
@@ -142,12 +142,10 @@ impl Stored {
         let description: Description<Described> = serde_json::from_str(text).map_err(StateFileProblem::Description)?;
         let data = 8 + header;
         let mut tensors = BTreeMap::new();
-        for (name, info) in metadata.tensors() {
-            if name == CHECKSUM {
-                continue;
-            }
-            let dtype = candle_type(info.dtype)
-                .ok_or_else(|| StateFileProblem::UnknownType { name: name.clone(), dtype: info.dtype })?;
+        let infos: BTreeMap<String, &TensorInfo> = metadata.tensors().into_iter().collect();
+        for (name, info) in infos.into_iter().filter(|(name, _)| name != CHECKSUM) {
+            let dtype =
+                candle_type(info.dtype).ok_or_else(|| StateFileProblem::UnknownType { name: name.clone(), dtype: info.dtype })?;
             let (start, end) = info.data_offsets;
             tensors.insert(name, (dtype, info.shape.clone(), data + start..data + end));
         }
@@ -164,8 +162,7 @@ impl Stored {
 
     /// A tensor of the file, on the CPU.
     pub fn tensor(&self, name: &str) -> Result<Tensor, StateFileProblem> {
-        let (dtype, shape, range) =
-            self.tensors.get(name).ok_or_else(|| StateFileProblem::MissingTensor(name.to_owned()))?;
+        let (dtype, shape, range) = self.tensors.get(name).ok_or_else(|| StateFileProblem::MissingTensor(name.to_owned()))?;
         Tensor::from_raw_buffer(&self.bytes[range.clone()], *dtype, shape, &Device::Cpu).map_err(StateFileProblem::Device)
     }
 }

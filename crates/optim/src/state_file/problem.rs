@@ -21,10 +21,14 @@ pub enum StateFileProblem {
     #[error("not a complete safetensors file: {0}\nhint: it was cut off, altered, or is of another kind; use an earlier one")]
     NotSafetensors(safetensors::SafeTensorError),
     /// A safetensors file of someone else.
-    #[error("the metadata has no entry `isorate-optim`, so this is no state file\nhint: weights alone are read by candle's VarMap::load")]
+    #[error(
+        "the metadata has no entry `isorate-optim`, so this is no state file\nhint: weights alone are read by candle's VarMap::load"
+    )]
     Foreign,
     /// A file of another version.
-    #[error("has version {found} of the format, but only version {expected} is supported\nhint: read it with the release that wrote it")]
+    #[error(
+        "has version {found} of the format, but only version {expected} is supported\nhint: read it with the release that wrote it"
+    )]
     Version {
         /// The version of the file.
         found: u64,
@@ -32,7 +36,9 @@ pub enum StateFileProblem {
         expected: u64,
     },
     /// The contents do not match the checksum.
-    #[error("the contents do not match the checksum: the file was altered after it was written\nhint: use an earlier one, or another copy")]
+    #[error(
+        "the contents do not match the checksum: the file was altered after it was written\nhint: use an earlier one, or another copy"
+    )]
     Checksum,
     /// The description in the metadata is not of the right form.
     #[error("the metadata entry `isorate-optim`: {0}")]
@@ -60,13 +66,17 @@ pub enum StateFileProblem {
         dtype: DType,
     },
     /// Two tensors would have the same name.
-    #[error("two tensors would be called `{0}`\nhint: parameter names must differ from `<parameter>/<part of a state>`; rename one")]
+    #[error(
+        "two tensors would be called `{0}`\nhint: parameter names must differ from `<parameter>/<part of a state>`; rename one"
+    )]
     NameClash(String),
     /// A parameter of the optimizer that the checkpoint does not list.
     #[error("parameter `{0}` of the optimizer is not among the parameters of the checkpoint\nhint: list all that the model has")]
     NotListed(String),
     /// The file lacks what was asked for.
-    #[error("has no {0}\nhint: Optimizer::save_state writes an optimizer state, WeightEma::save an average, Checkpoint::save all")]
+    #[error(
+        "has no {0}\nhint: Optimizer::save_state writes an optimizer state, WeightEma::save an average, Checkpoint::save all"
+    )]
     NoSection(&'static str),
     /// A parameter of the model is not in the file.
     #[error("has no {section} of parameter `{name}`\nhint: {}", .renamed.as_ref().map_or_else(
@@ -90,7 +100,9 @@ pub enum StateFileProblem {
         name: String,
     },
     /// A parameter of another shape.
-    #[error("parameter `{name}` has shape {found:?} in the file, but {expected:?} in the model\nhint: the file belongs to another model")]
+    #[error(
+        "parameter `{name}` has shape {found:?} in the file, but {expected:?} in the model\nhint: the file belongs to another model"
+    )]
     Shape {
         /// The parameter.
         name: String,
@@ -110,7 +122,9 @@ pub enum StateFileProblem {
         expected: String,
     },
     /// Another rule, or another value of a hyperparameter.
-    #[error("parameter `{name}` was under {setting} = {found}, but now is under {setting} = {expected}\nhint: build the optimizer with the settings of the run that wrote the file; only the learning rate may differ")]
+    #[error(
+        "parameter `{name}` was under {setting} = {found}, but now is under {setting} = {expected}\nhint: build the optimizer with the settings of the run that wrote the file; only the learning rate may differ"
+    )]
     Setting {
         /// The parameter.
         name: String,
@@ -122,7 +136,9 @@ pub enum StateFileProblem {
         expected: String,
     },
     /// An average with another decay.
-    #[error("the average has {setting} = {found}, but here {setting} = {expected}\nhint: build it with the settings of the run that wrote the file")]
+    #[error(
+        "the average has {setting} = {found}, but here {setting} = {expected}\nhint: build it with the settings of the run that wrote the file"
+    )]
     EmaSetting {
         /// `decay` or `warmup`.
         setting: &'static str,
