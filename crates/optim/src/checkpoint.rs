@@ -16,7 +16,7 @@ use crate::{NamedParam, Optimizer, Result, WeightEma};
 /// | | |
 /// |---|---|
 /// | weights, also frozen ones and running statistics | here: all that `params` lists |
-/// | state of the rules, number of steps, learning-rate factor | here |
+/// | state of the rules, number of steps, learning-rate factors | here |
 /// | average of the weights | here, [`with_ema`](Self::with_ema) |
 /// | model, rules and their hyperparameters | your settings; those of the rules are checked |
 /// | [`Schedule`](crate::Schedule), clipping | your settings: they are functions of the step and the gradients |
