@@ -17,9 +17,7 @@ pub(crate) trait Hyper {
     /// Another learning rate.
     fn set_lr(&mut self, lr: f64);
     /// The weight decay; 0 for a rule without it.
-    fn weight_decay(&self) -> f64 {
-        0.0
-    }
+    fn weight_decay(&self) -> f64;
     /// Checks every hyperparameter.
     fn validate(&self) -> Result<()>;
     /// The rule with fresh state for one parameter.

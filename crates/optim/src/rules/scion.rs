@@ -158,6 +158,10 @@ impl Hyper for Scion {
         self.lr = lr;
     }
 
+    fn weight_decay(&self) -> f64 {
+        0.0
+    }
+
     fn validate(&self) -> Result<()> {
         let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
