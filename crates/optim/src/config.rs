@@ -3,7 +3,9 @@
 use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{Adam, AdamW, Dion, Muon, Nmd, Power, Rule, Scion, ScionNorm, Sgd, Signum, SpecGd, matrix_shape};
+use crate::rules::{
+    Adam, AdamW, Dion, Muon, Nmd, Power, Rule, Scion, ScionNorm, Sgd, Shampoo, Signum, Soap, SpecGd, matrix_shape,
+};
 use crate::{Error, Result, Role};
 
 /// What every set of hyperparameters can do.
@@ -44,10 +46,10 @@ impl Param<'_> {
 /// One update rule with its hyperparameters.
 ///
 /// In settings it is a table whose key `rule` chooses among `sgd`, `adam`, `adamw`, `nmd`, `signum`, `specgd`, `muon`,
-/// `dion`, `scion` and `power`, and also `ngd` and `signgd`, which are `nmd` and `signum` without momentum. `lr` is required; every other
-/// hyperparameter has the default stated in the documentation of its rule. Unknown keys are errors. Serialization
-/// writes every hyperparameter, under the first ten names; `weight_decay` of `nmd`, `signum`, `specgd` and `power` only
-/// when it is not 0.
+/// `shampoo`, `soap`, `dion`, `scion` and `power`, and also `ngd` and `signgd`, which are `nmd` and `signum` without
+/// momentum. `lr` is required; every other hyperparameter has the default stated in the documentation of its rule.
+/// Unknown keys are errors. Serialization writes every hyperparameter that has a meaning of its own, under the first
+/// twelve names; `weight_decay` of `nmd`, `signum`, `specgd` and `power` only when it is not 0.
 ///
 /// ```
 /// use isorate_optim::RuleConfig;
@@ -73,6 +75,10 @@ pub enum RuleConfig {
     SpecGd(SpecGd),
     /// Muon.
     Muon(Muon),
+    /// Shampoo.
+    Shampoo(Shampoo),
+    /// SOAP.
+    Soap(Soap),
     /// Dion.
     Dion(Dion),
     /// Scion.
@@ -82,8 +88,8 @@ pub enum RuleConfig {
 }
 
 /// The names that `rule = "…"` accepts.
-pub(crate) const RULE_NAMES: [&str; 12] =
-    ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "dion", "scion", "power"];
+pub(crate) const RULE_NAMES: [&str; 14] =
+    ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "shampoo", "soap", "dion", "scion", "power"];
 
 /// The same expression for the hyperparameters of whichever rule it is.
 macro_rules! each {
@@ -96,6 +102,8 @@ macro_rules! each {
             RuleConfig::Signum($rule) => $body,
             RuleConfig::SpecGd($rule) => $body,
             RuleConfig::Muon($rule) => $body,
+            RuleConfig::Shampoo($rule) => $body,
+            RuleConfig::Soap($rule) => $body,
             RuleConfig::Dion($rule) => $body,
             RuleConfig::Scion($rule) => $body,
             RuleConfig::Power($rule) => $body,
@@ -150,8 +158,8 @@ impl RuleConfig {
     /// Checks every hyperparameter.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a learning rate that is not positive and finite, a momentum or β outside [0, 1), a
-    /// negative ε or weight decay, Nesterov without momentum in SGD, or an iteration of no steps.
+    /// [`Error::Setting`] for a learning rate that is not positive and finite, a momentum or β outside its range, a
+    /// negative ε or weight decay, Nesterov without momentum in SGD, or an iteration, period or block size of 0.
     pub fn validate(&self) -> Result<()> {
         each!(self, rule => rule.validate())
     }
@@ -175,6 +183,8 @@ enum Tagged {
     Signum(Signum),
     SpecGd(SpecGd),
     Muon(Muon),
+    Shampoo(Shampoo),
+    Soap(Soap),
     Dion(Dion),
     Scion(Scion),
     Power(Power),
@@ -217,6 +227,8 @@ impl TryFrom<Tagged> for RuleConfig {
             Tagged::Signum(rule) => Self::Signum(rule),
             Tagged::SpecGd(rule) => Self::SpecGd(rule),
             Tagged::Muon(rule) => Self::Muon(rule),
+            Tagged::Shampoo(rule) => Self::Shampoo(rule),
+            Tagged::Soap(rule) => Self::Soap(rule),
             Tagged::Dion(rule) => Self::Dion(rule),
             Tagged::Scion(rule) => Self::Scion(rule),
             Tagged::Power(rule) => Self::Power(rule),

@@ -185,6 +185,16 @@ pub(crate) fn updated2<U: Update2>(update: &U, y: &Tensor, x: &Tensor) -> Result
 }
 
 /// The value of `update`, written over `y` where the device allows it.
+pub(crate) fn overwritten2<U: Update2>(update: &U, y: Tensor, x: &Tensor) -> Result<Tensor> {
+    if y.device().is_cpu() && is_real(&y) {
+        y.inplace_op2(x, &Fused(update))?;
+        Ok(y)
+    } else {
+        Ok(update.composed(&y, x)?)
+    }
+}
+
+/// The value of `update`, written over `y` where the device allows it.
 pub(crate) fn overwritten3<U: Update3>(update: &U, y: Tensor, x1: &Tensor, x2: &Tensor) -> Result<Tensor> {
     if y.device().is_cpu() && is_real(&y) {
         y.inplace_op3(x1, x2, &Fused(update))?;
@@ -315,9 +325,11 @@ mod tests {
         let y = Var::from_tensor(&sample(1.0)).unwrap();
         let expected = update.composed(&y, x).unwrap();
         let fresh = updated2(update, &y, x).unwrap();
+        let over = overwritten2(update, y.as_detached_tensor().copy().unwrap(), x).unwrap();
         update2(update, &y, x).unwrap();
         assert!(difference(&expected, &y) < 1e-15);
         assert!(difference(&fresh, &y) == 0.0);
+        assert!(difference(&over, &y) == 0.0);
     }
 
     fn check3<U: Update3>(update: &U, x1: &Tensor, x2: &Tensor) {

@@ -11,6 +11,8 @@
 //! | [`signum`](Signum), `signgd` | W − η·sign(M) |
 //! | [`specgd`](SpecGd) | W − η·UVᵀ, g = U diag(σ) Vᵀ |
 //! | [`muon`](Muon) | W − η·s·orthogonalize(M) |
+//! | [`shampoo`](Shampoo) | W − η·L^(−1/4) m̂ R^(−1/4), L = Σ ggᵀ, R = Σ gᵀg |
+//! | [`soap`](Soap) | the step of Adam in the eigenbases of L and R |
 //! | [`dion`](Dion) | W − η·√(r/c)·PQᵀ, PQᵀ of rank k from one step of power iteration on M |
 //! | [`scion`](Scion) | (1 − η)W − η·ρ·(steepest direction of M in the norm of the layer) |
 //! | [`power`](Power) | W − η·U diag(σᵖ) Vᵀ, M = U diag(σ) Vᵀ |
@@ -27,14 +29,13 @@
 //! # Ok::<(), isorate_optim::Error>(())
 //! ```
 //!
-//! Everything stays on the device of the parameters, except the exact polar factor ([`Orthogonalizer::Exact`]), which
-//! is computed on the CPU. Results on the CPU do not depend on the number of threads.
+//! Everything stays on the device of the parameters, except the exact polar factor ([`Orthogonalizer::Exact`]) and the
+//! decompositions of [`Shampoo`] and [`Soap`], which are computed on the CPU. Results on the CPU do not depend on the number of threads.
 //!
 //! [`replay`] compares a rule with a trajectory made by another implementation.
 #![allow(clippy::doc_markdown, reason = "formulas such as UVᵀ and σ_max, and names such as AdamW, are not code")]
 
 mod config;
-#[allow(dead_code)]
 mod decompose;
 mod device;
 mod elementwise;
@@ -60,5 +61,5 @@ pub use probe::{
     Alignment, Bases, ParamRecord, ProbeConfig, ProbeProblem, ProbeRecord, Side, SpectralProbe, Spectrum, UpdateRatio,
 };
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
-pub use rules::{Adam, AdamW, Dion, Muon, Nmd, Power, Rank, Scale, Scion, ScionNorm, Sgd, Signum, SpecGd};
+pub use rules::{Adam, AdamW, Dion, Graft, Muon, Nmd, Power, Rank, Scale, Scion, ScionNorm, Sgd, Shampoo, Signum, Soap, SpecGd};
 pub use state::StateProblem;

@@ -159,6 +159,16 @@ impl Optimizer {
         self.slots.iter().map(|slot| &slot.assignment)
     }
 
+    /// The rule of the parameter with this index.
+    pub(crate) fn rule(&self, index: usize) -> &dyn Rule {
+        &*self.slots[index].rule
+    }
+
+    /// Replaces the rule of the parameter with this index by one of the same kind with another state.
+    pub(crate) fn set_rule(&mut self, index: usize, rule: Box<dyn Rule>) {
+        self.slots[index].rule = rule;
+    }
+
     /// A table of the parameters, one line each: role, rule, name, shape.
     pub fn describe(&self) -> String {
         let width = self.assignments().map(|a| a.name.chars().count()).max().unwrap_or(0);

@@ -8,13 +8,15 @@ mod nmd;
 mod power;
 mod scion;
 mod sgd;
+mod shampoo;
 mod signum;
+mod soap;
 mod specgd;
 
 use candle_core::{Tensor, Var};
 
 use crate::elementwise::{ScaledAdd, update2, updated2};
-use crate::state::State;
+use crate::state::{State, StateProblem};
 use crate::{Error, Orthogonalizer, Result};
 
 pub use adam::Adam;
@@ -25,7 +27,9 @@ pub use nmd::Nmd;
 pub use power::Power;
 pub use scion::{Scion, ScionNorm};
 pub use sgd::Sgd;
+pub use shampoo::{Graft, Shampoo};
 pub use signum::Signum;
+pub use soap::Soap;
 pub use specgd::SpecGd;
 
 /// A rule with its state for one parameter.
@@ -120,6 +124,17 @@ impl Momentum {
 /// A state of zeros like `weight`.
 pub(crate) fn zeros(weight: &Var) -> Result<Var> {
     Ok(Var::zeros(weight.shape(), weight.dtype(), weight.device())?)
+}
+
+/// Takes a count out of a state.
+fn take_count(state: &mut State, name: &str) -> Result<usize> {
+    let number = state.take_number(name)?;
+    // Beyond 2⁵³ not every count is a number, and none is reached.
+    if number >= 0.0 && number.fract() == 0.0 && number <= (1_u64 << 53) as f64 {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number within the range")]
+        return Ok(number as usize);
+    }
+    Err(StateProblem::Kind { name: name.to_owned(), expected: "a count" }.into())
 }
 
 /// The matrix [r, c] that a rule for matrices sees: the first dimension, and all others together. None for scalars and
