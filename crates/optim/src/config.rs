@@ -16,6 +16,10 @@ pub(crate) trait Hyper {
     fn lr(&self) -> f64;
     /// Another learning rate.
     fn set_lr(&mut self, lr: f64);
+    /// The weight decay; 0 for a rule without it.
+    fn weight_decay(&self) -> f64 {
+        0.0
+    }
     /// Checks every hyperparameter.
     fn validate(&self) -> Result<()>;
     /// The rule with fresh state for one parameter.
@@ -27,6 +31,8 @@ pub(crate) trait Hyper {
 pub(crate) struct Param<'a> {
     pub name: &'a str,
     pub role: Role,
+    /// The name of its group.
+    pub group: &'a str,
     /// f32 or f64.
     pub var: &'a Var,
 }
@@ -37,7 +43,7 @@ impl Param<'_> {
         matrix_shape(self.var.dims()).ok_or_else(|| Error::NotAMatrix {
             name: self.name.to_owned(),
             shape: self.var.dims().to_vec(),
-            role: self.role,
+            group: self.group.to_owned(),
             rule,
         })
     }
@@ -48,8 +54,8 @@ impl Param<'_> {
 /// In settings it is a table whose key `rule` chooses among `sgd`, `adam`, `adamw`, `nmd`, `signum`, `specgd`, `muon`,
 /// `shampoo`, `soap`, `dion`, `scion` and `power`, and also `ngd` and `signgd`, which are `nmd` and `signum` without
 /// momentum. `lr` is required; every other hyperparameter has the default stated in the documentation of its rule.
-/// Unknown keys are errors. Serialization writes every hyperparameter that has a meaning of its own, under the first
-/// twelve names; `weight_decay` of `nmd`, `signum`, `specgd` and `power` only when it is not 0.
+/// Unknown keys are errors. Serialization uses the first twelve names and writes every hyperparameter that has a meaning
+/// of its own; `weight_decay` of `nmd`, `signum`, `specgd` and `power` only when it is not 0.
 ///
 /// ```
 /// use isorate_optim::RuleConfig;
@@ -131,6 +137,11 @@ impl RuleConfig {
     pub fn with_lr(mut self, lr: f64) -> Self {
         each!(&mut self, rule => rule.set_lr(lr));
         self
+    }
+
+    /// The weight decay; 0 for a rule that has none.
+    pub fn weight_decay(&self) -> f64 {
+        each!(self, rule => rule.weight_decay())
     }
 
     /// Whether the rule needs parameters of at least two dimensions.

@@ -1,7 +1,7 @@
 //! Spectral optimizers for candle, and the ones they are compared with.
 //!
-//! An [`Optimizer`] takes named parameters ([`NamedParam`]) in four groups ([`Role`]) and updates each group by its own
-//! rule ([`GroupRules`]):
+//! An [`Optimizer`] takes named parameters ([`NamedParam`]), divides them into groups by name, shape and [`Role`]
+//! ([`Routing`]), and updates each group by its own rule:
 //!
 //! | `rule` | update of a parameter W with gradient g, M an average or sum of gradients |
 //! |---|---|
@@ -41,6 +41,7 @@ mod device;
 mod elementwise;
 mod error;
 mod groups;
+mod half;
 mod optimizer;
 mod orthogonalize;
 mod orthonormal;
@@ -54,7 +55,7 @@ mod unit;
 pub use config::RuleConfig;
 pub use device::{DeviceChoice, OpenDevice};
 pub use error::{Error, Result};
-pub use groups::{GroupRules, NamedParam, Role};
+pub use groups::{Group, GroupRules, NamedParam, Role, Routing, RoutingProblem, ShapeClass};
 pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
 pub use probe::{

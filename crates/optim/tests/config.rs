@@ -99,6 +99,16 @@ fn constructors_and_settings_have_the_same_defaults() {
 }
 
 #[test]
+fn weight_decay_is_told() {
+    for name in RULE_NAMES {
+        let rule = format!(r#"{{"rule":"{name}","lr":0.1,"weight_decay":0.25}}"#);
+        let expected = if parse(&rule).is_ok() { 0.25 } else { 0.0 };
+        let rule = parse(&rule).unwrap_or_else(|_| parse(&format!(r#"{{"rule":"{name}","lr":0.1}}"#)).unwrap());
+        assert_eq!(rule.weight_decay(), expected, "{name}");
+    }
+}
+
+#[test]
 fn every_setting_of_muon_is_read() {
     let json = r#"{"rule":"muon","lr":0.5,"momentum":0.8,"nesterov":false,"orthogonalizer":"newton-schulz",
         "ns_steps":3,"ns_dtype":"f64","scale":"spectral","weight_decay":0.25}"#;
