@@ -91,8 +91,13 @@ pub struct Single {
 
 impl Single {
     pub fn new(start: &Tensor, rule: &RuleConfig) -> Self {
+        Self::named("w", start, rule)
+    }
+
+    /// With another name, on which the random start of Dion depends.
+    pub fn named(name: &str, start: &Tensor, rule: &RuleConfig) -> Self {
         let var = Var::from_tensor(&start.copy().unwrap()).unwrap();
-        let params = vec![NamedParam::new("w", Role::Matrix, var.clone())];
+        let params = vec![NamedParam::new(name, Role::Matrix, var.clone())];
         Self { var, optimizer: Optimizer::new(params, &GroupRules::uniform(rule.clone())).unwrap() }
     }
 
