@@ -6,8 +6,8 @@ use isorate_optim::{
     ScionNorm, Sgd, Signum, SpecGd,
 };
 
-const RULE_NAMES: [&str; 12] =
-    ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "dion", "scion", "power"];
+const RULE_NAMES: [&str; 14] =
+    ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "shampoo", "soap", "dion", "scion", "power"];
 
 fn parse(json: &str) -> Result<RuleConfig, String> {
     serde_json::from_str(json).map_err(|e| e.to_string())

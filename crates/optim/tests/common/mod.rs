@@ -64,8 +64,8 @@ pub fn all_rules() -> Vec<RuleConfig> {
         r#"{"rule":"specgd","lr":0.1,"weight_decay":0.01}"#,
         r#"{"rule":"muon","lr":0.1,"weight_decay":0.01}"#,
         r#"{"rule":"muon","lr":0.1,"orthogonalizer":"exact","nesterov":false,"scale":"spectral"}"#,
-        r#"{"rule":"shampoo","lr":0.1,"weight_decay":0.01}"#,
-        r#"{"rule":"shampoo","lr":0.1,"beta2":0.9,"precondition_every":3,"start_step":2,"graft":"adam","max_dim":2}"#,
+        r#"{"rule":"shampoo","lr":0.1,"eps":1e-4,"weight_decay":0.01}"#,
+        r#"{"rule":"shampoo","lr":0.1,"beta2":0.9,"precondition_every":2,"max_dim":64,"graft":"adam"}"#,
         r#"{"rule":"soap","lr":0.1,"precondition_every":2}"#,
         r#"{"rule":"dion","lr":0.1}"#,
         r#"{"rule":"dion","lr":0.1,"rank_fraction":0.4,"momentum":0.8}"#,
@@ -94,17 +94,11 @@ impl Single {
         Self::named("w", start, rule)
     }
 
+    /// With another name, on which the random start of Dion depends.
     pub fn named(name: &str, start: &Tensor, rule: &RuleConfig) -> Self {
         let var = Var::from_tensor(&start.copy().unwrap()).unwrap();
         let params = vec![NamedParam::new(name, Role::Matrix, var.clone())];
         Self { var, optimizer: Optimizer::new(params, &GroupRules::uniform(rule.clone())).unwrap() }
-    }
-
-    pub fn run(mut self, gradients: &[Tensor]) -> Tensor {
-        for gradient in gradients {
-            self.step(gradient).unwrap();
-        }
-        self.var.as_detached_tensor()
     }
 
     pub fn step(&mut self, gradient: &Tensor) -> Result<()> {
@@ -116,5 +110,9 @@ impl Single {
 
 /// The weights after one step for each gradient.
 pub fn run(start: &Tensor, rule: &RuleConfig, gradients: &[Tensor]) -> Tensor {
-    Single::new(start, rule).run(gradients)
+    let mut single = Single::new(start, rule);
+    for gradient in gradients {
+        single.step(gradient).unwrap();
+    }
+    single.var.as_detached_tensor()
 }
