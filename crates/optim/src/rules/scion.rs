@@ -158,8 +158,9 @@ impl Hyper for Scion {
         self.lr = lr;
     }
 
+    /// The constrained form is that of weight decay 1.
     fn weight_decay(&self) -> f64 {
-        0.0
+        if self.constrained { 1.0 } else { 0.0 }
     }
 
     fn validate(&self) -> Result<()> {
