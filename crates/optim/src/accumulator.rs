@@ -4,7 +4,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Tensor, Var};
 
 use crate::elementwise::{ScaledAdd, update2};
-use crate::gradients::{accumulation_dtype, finite_gradient};
+use crate::gradients::finite_gradients;
 use crate::rules::Check;
 use crate::{NamedParam, Result};
 
@@ -35,7 +35,7 @@ use crate::{NamedParam, Result};
 /// let mut accumulator = Accumulator::mean(&params, 2)?;
 /// let mut optimizer = Optimizer::new(params, &GroupRules::uniform(RuleConfig::Sgd(Sgd::new(0.5))))?;
 /// for x in [[1.0, 0.0], [0.0, 1.0], [2.0, 0.0], [0.0, 2.0]] {
-///     let loss = (&w.as_tensor().clone() * Tensor::new(&x, &Device::Cpu)?)?.sum_all()?;
+///     let loss = (w.as_tensor() * Tensor::new(&x, &Device::Cpu)?)?.sum_all()?;
 ///     if let Some(gradients) = accumulator.add(&loss.backward()?)? {
 ///         optimizer.step(&gradients)?;
 ///     }
@@ -99,8 +99,7 @@ impl Accumulator {
         let check = Check { rule: "accumulator" };
         check.that(weight.is_finite() && weight > 0.0, "weight", weight, "it must be positive and finite")?;
         // All are checked before the first sum changes.
-        let found: Vec<Option<Tensor>> =
-            self.params.iter().map(|buffer| finite_gradient(gradients, &buffer.param)).collect::<Result<_>>()?;
+        let found = finite_gradients(gradients, self.params.iter().map(|buffer| &buffer.param))?;
         for (buffer, gradient) in self.params.iter_mut().zip(found) {
             if let Some(gradient) = gradient {
                 buffer.add(&gradient, weight)?;
@@ -151,10 +150,7 @@ impl Buffer {
     fn add(&mut self, gradient: &Tensor, weight: f64) -> Result<()> {
         let sum = match &self.sum {
             Some(sum) => sum,
-            None => {
-                let dtype = accumulation_dtype(gradient.dtype());
-                self.sum.insert(Var::zeros(gradient.shape(), dtype, gradient.device())?)
-            }
+            None => self.sum.insert(Var::zeros(gradient.shape(), gradient.dtype(), gradient.device())?),
         };
         // What an earlier round has left in the buffer is finite, so 0 times it is 0.
         let keep = if self.filled { 1.0 } else { 0.0 };

@@ -1,8 +1,9 @@
 //! Everything of a training in one file.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 
 use crate::state_file::{Contents, EmaEntry, Exact, StateFileProblem, Stored, ema_name, in_file};
 use crate::{NamedParam, Optimizer, Result, WeightEma};
@@ -15,7 +16,7 @@ use crate::{NamedParam, Optimizer, Result, WeightEma};
 /// | | |
 /// |---|---|
 /// | weights, also frozen ones and running statistics | here: all that `params` lists |
-/// | state of the rules, number of steps, learning-rate factor | here |
+/// | state of the rules, number of steps, learning-rate factors | here |
 /// | average of the weights | here, [`with_ema`](Self::with_ema) |
 /// | model, rules and their hyperparameters | your settings; those of the rules are checked |
 /// | [`Schedule`](crate::Schedule), clipping | your settings: they are functions of the step and the gradients |
@@ -181,7 +182,7 @@ impl<'a> Checkpoint<'a> {
     }
 
     fn check_list(&self) -> Result<(), StateFileProblem> {
-        let listed: std::collections::BTreeSet<&str> = self.params.iter().map(|param| param.name.as_str()).collect();
+        let listed: BTreeSet<&str> = self.params.iter().map(|param| param.name.as_str()).collect();
         match self.optimizer.assignments().find(|assignment| !listed.contains(assignment.name.as_str())) {
             Some(assignment) => Err(StateFileProblem::NotListed(assignment.name.clone())),
             None => Ok(()),
@@ -191,13 +192,8 @@ impl<'a> Checkpoint<'a> {
     /// The weights of the file, on their devices.
     fn weights(&self, stored: &Stored) -> Result<Vec<Tensor>, StateFileProblem> {
         let names = stored.description.weights.as_ref().ok_or(StateFileProblem::NoSection(WEIGHTS))?;
-        fitting(
-            stored,
-            WEIGHTS,
-            names,
-            |name| name.to_owned(),
-            self.params.iter().map(|p| (p.name.as_str(), &p.var, p.var.dtype())),
-        )
+        let own: Vec<Wanted<'_>> = self.params.iter().map(|p| (p.name.as_str(), &p.var, p.var.dtype())).collect();
+        fitting(stored, WEIGHTS, names, str::to_owned, &own)
     }
 }
 
@@ -247,8 +243,8 @@ impl WeightEma {
         if entry.warmup != self.warmup {
             return Err(setting("warmup", entry.warmup.to_string(), self.warmup.to_string()));
         }
-        let own = self.averages.iter().map(|a| (a.name.as_str(), &a.var, a.average.dtype()));
-        let averages = fitting(stored, AVERAGE, &entry.parameters, |name| ema_name(name), own)?;
+        let own: Vec<Wanted<'_>> = self.averages.iter().map(|a| (a.name.as_str(), &a.var, a.average.dtype())).collect();
+        let averages = fitting(stored, AVERAGE, &entry.parameters, ema_name, &own)?;
         let averages = averages.iter().map(Var::from_tensor).collect::<candle_core::Result<_>>();
         Ok((entry.updates, averages.map_err(StateFileProblem::Device)?))
     }
@@ -261,23 +257,28 @@ impl WeightEma {
     }
 }
 
+/// A parameter by name, a variable of its shape and on its device, and the type that its tensor must have.
+type Wanted<'a> = (&'a str, &'a Var, DType);
+
 /// For each parameter its tensor in the file, checked, on the device of the parameter and in memory of its own. The
 /// file must have exactly these parameters.
-fn fitting<'p>(
+fn fitting(
     stored: &Stored,
     section: &'static str,
     names: &[String],
     tensor_name: impl Fn(&str) -> String,
-    params: impl Iterator<Item = (&'p str, &'p Var, candle_core::DType)> + Clone,
+    params: &[Wanted<'_>],
 ) -> Result<Vec<Tensor>, StateFileProblem> {
-    let additional = || names.iter().filter(|name| params.clone().all(|(own, ..)| own != name.as_str()));
-    let mut tensors = Vec::new();
-    for (name, var, dtype) in params.clone() {
-        if !names.iter().any(|n| n == name) {
+    let named: BTreeSet<&str> = names.iter().map(String::as_str).collect();
+    let own: BTreeSet<&str> = params.iter().map(|(name, ..)| *name).collect();
+    let mut additional = named.difference(&own).copied();
+    let mut tensors = Vec::with_capacity(params.len());
+    for &(name, var, dtype) in params {
+        if !named.contains(name) {
             let mut renamed = None;
-            for other in additional() {
+            for other in additional {
                 if stored.tensor(&tensor_name(other))?.shape() == var.shape() {
-                    renamed = Some(other.clone());
+                    renamed = Some(other.to_owned());
                     break;
                 }
             }
@@ -294,8 +295,8 @@ fn fitting<'p>(
         }
         tensors.push(tensor.to_device(var.device()).map_err(StateFileProblem::Device)?);
     }
-    match additional().next() {
-        Some(name) => Err(StateFileProblem::AdditionalParameter { section, name: name.clone() }),
+    match additional.next() {
+        Some(name) => Err(StateFileProblem::AdditionalParameter { section, name: name.to_owned() }),
         None => Ok(tensors),
     }
 }

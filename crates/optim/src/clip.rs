@@ -3,8 +3,8 @@
 use candle_core::Tensor;
 use candle_core::backprop::GradStore;
 
-use crate::gradients::finite_gradient;
-use crate::reduce::{frobenius_norm, max_abs};
+use crate::gradients::finite_gradients;
+use crate::reduce::{frobenius_norms, max_abs};
 use crate::rules::Check;
 use crate::{NamedParam, Result};
 
@@ -49,8 +49,7 @@ pub fn clip_grad_norm(gradients: &mut GradStore, params: &[NamedParam], max_norm
     let check = Check { rule: "clip_grad_norm" };
     check.that(max_norm > 0.0, "max_norm", max_norm, "the largest norm must be positive")?;
     let present = present(gradients, params)?;
-    let norms: Vec<f64> = present.iter().map(|(_, gradient)| frobenius_norm(gradient)).collect::<Result<_>>()?;
-    let norm = norm_of(&norms);
+    let norm = norm_of(&frobenius_norms(present.iter().map(|(_, gradient)| gradient))?);
     let factor = max_norm / (norm + 1e-6);
     if factor < 1.0 {
         for (param, gradient) in present {
@@ -100,13 +99,8 @@ pub fn clip_grad_value(gradients: &mut GradStore, params: &[NamedParam], max_val
 
 /// The parameters that have a gradient, with it.
 fn present<'a>(gradients: &GradStore, params: &'a [NamedParam]) -> Result<Vec<(&'a NamedParam, Tensor)>> {
-    let mut present = Vec::with_capacity(params.len());
-    for param in params {
-        if let Some(gradient) = finite_gradient(gradients, param)? {
-            present.push((param, gradient));
-        }
-    }
-    Ok(present)
+    let found = finite_gradients(gradients, params)?;
+    Ok(params.iter().zip(found).filter_map(|(param, gradient)| Some((param, gradient?))).collect())
 }
 
 /// Puts a gradient in the place of another, in the type of that one.

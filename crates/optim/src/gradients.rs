@@ -3,7 +3,8 @@
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor};
 
-use crate::reduce::all_finite;
+use crate::orthogonalize::device_name;
+use crate::reduce::first_not_finite;
 use crate::{Error, NamedParam, Result};
 
 /// The type in which sums over a tensor of this type are formed: f64 for f64, f32 for everything smaller.
@@ -11,10 +12,27 @@ pub(crate) fn accumulation_dtype(dtype: DType) -> DType {
     if dtype == DType::F64 { DType::F64 } else { DType::F32 }
 }
 
-/// The gradient of a parameter: detached, contiguous, finite, in [`accumulation_dtype`]. None when there is none.
+/// For each parameter its gradient, if there is one: detached, contiguous, in [`accumulation_dtype`]. It may share memory
+/// with what the store holds.
 ///
-/// It may share memory with what the store holds.
-pub(crate) fn finite_gradient(gradients: &GradStore, param: &NamedParam) -> Result<Option<Tensor>> {
+/// An error names the first parameter whose gradient has another shape, is on another device, or is not finite.
+pub(crate) fn finite_gradients<'a>(
+    gradients: &GradStore,
+    params: impl IntoIterator<Item = &'a NamedParam> + Clone,
+) -> Result<Vec<Option<Tensor>>> {
+    let found: Vec<Option<Tensor>> =
+        params.clone().into_iter().map(|param| fitting_gradient(gradients, param)).collect::<Result<_>>()?;
+    match first_not_finite(found.iter().flatten())? {
+        None => Ok(found),
+        Some(index) => {
+            let present = params.into_iter().zip(&found).filter(|(_, gradient)| gradient.is_some());
+            let name = present.map(|(param, _)| param.name.clone()).nth(index).unwrap_or_default();
+            Err(Error::NonFiniteGradient { name })
+        }
+    }
+}
+
+fn fitting_gradient(gradients: &GradStore, param: &NamedParam) -> Result<Option<Tensor>> {
     let Some(gradient) = gradients.get(&param.var) else {
         return Ok(None);
     };
@@ -27,6 +45,12 @@ pub(crate) fn finite_gradient(gradients: &GradStore, param: &NamedParam) -> Resu
             expected_shape: param.var.dims().to_vec(),
         });
     }
-    let gradient = gradient.detach().to_dtype(accumulation_dtype(gradient.dtype()))?.contiguous()?;
-    if all_finite(&gradient)? { Ok(Some(gradient)) } else { Err(Error::NonFiniteGradient { name: param.name.clone() }) }
+    if !gradient.device().same_device(param.var.device()) {
+        return Err(Error::GradientDevice {
+            name: param.name.clone(),
+            device: device_name(gradient.device()),
+            expected: device_name(param.var.device()),
+        });
+    }
+    Ok(Some(gradient.detach().to_dtype(accumulation_dtype(gradient.dtype()))?.contiguous()?))
 }

@@ -32,6 +32,10 @@
 //! Everything stays on the device of the parameters, except the exact polar factor ([`Orthogonalizer::Exact`]) and the
 //! decompositions of [`Shampoo`] and [`Soap`], which are computed on the CPU. Results on the CPU do not depend on the number of threads.
 //!
+//! Around the step: [`Schedule`] of the learning rate, [`clip_grad_norm`] and [`clip_grad_value`], [`Accumulator`] for
+//! micro-batches, [`WeightEma`], and [`Checkpoint`], whose page shows all of them in a training that is stopped and
+//! resumed bit for bit.
+//!
 //! [`replay`] compares a rule with a trajectory made by another implementation.
 #![allow(clippy::doc_markdown, reason = "formulas such as UVᵀ and σ_max, and names such as AdamW, are not code")]
 

@@ -301,10 +301,6 @@ impl Slot {
         Ok(Self { assignment, group, var, working, rule })
     }
 
-    fn config(&self) -> &RuleConfig {
-        self.assignment.rule.as_ref().expect("a frozen parameter has no slot")
-    }
-
     /// Lets the rule change the weight, in its working type.
     fn update(&mut self, change: impl FnOnce(&mut dyn Rule, &Var) -> Result<()>) -> Result<()> {
         let weight = working_copy(&self.var, self.working)?;

@@ -135,7 +135,7 @@ impl Schedule {
     pub const fn with_final_factor(mut self, factor: f64) -> Self {
         match &mut self.decay {
             Decay::Linear { final_factor, .. } | Decay::Cosine { final_factor, .. } | Decay::Trapezoid { final_factor, .. } => {
-                *final_factor = factor
+                *final_factor = factor;
             }
             Decay::Constant | Decay::Step { .. } => {}
         }

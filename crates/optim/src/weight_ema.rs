@@ -53,13 +53,13 @@ pub struct WeightEma {
     pub(crate) decay: f64,
     pub(crate) warmup: bool,
     pub(crate) updates: u64,
-    pub(crate) averages: Vec<Average>,
+    pub(crate) averages: Vec<Entry>,
     /// The weights, while the averages are in their place.
     weights: Option<Vec<Tensor>>,
 }
 
 #[derive(Debug)]
-pub(crate) struct Average {
+pub(crate) struct Entry {
     pub name: String,
     pub var: Var,
     pub average: Var,
@@ -90,7 +90,7 @@ impl WeightEma {
         if params.is_empty() {
             return Err(Error::NoParameters);
         }
-        let mut averages: Vec<Average> = Vec::with_capacity(params.len());
+        let mut averages: Vec<Entry> = Vec::with_capacity(params.len());
         for NamedParam { name, var, .. } in params {
             if averages.iter().any(|average| average.name == *name) {
                 return Err(Error::DuplicateName(name.clone()));
@@ -99,7 +99,7 @@ impl WeightEma {
                 return Err(Error::ParameterDtype { name: name.clone(), dtype: var.dtype() });
             }
             let average = Var::from_tensor(&detached_copy(var, accumulation_dtype(var.dtype()))?)?;
-            averages.push(Average { name: name.clone(), var: var.clone(), average });
+            averages.push(Entry { name: name.clone(), var: var.clone(), average });
         }
         Ok(Self { decay, warmup: false, updates: 0, averages, weights: None })
     }
@@ -129,7 +129,7 @@ impl WeightEma {
     pub fn update(&mut self) -> Result<()> {
         self.weights_in_place()?;
         let share = 1.0 - self.decay();
-        for Average { var, average, .. } in &self.averages {
+        for Entry { var, average, .. } in &self.averages {
             let weight = var.detach().to_dtype(average.dtype())?.contiguous()?;
             update2(&Towards { share }, average, &weight)?;
         }
@@ -148,7 +148,7 @@ impl WeightEma {
         let rounded: Vec<Tensor> =
             self.averages.iter().map(|a| Ok(a.average.detach().to_dtype(a.var.dtype())?)).collect::<Result<_>>()?;
         self.weights = Some(weights);
-        for (Average { var, .. }, average) in self.averages.iter().zip(rounded) {
+        for (Entry { var, .. }, average) in self.averages.iter().zip(rounded) {
             var.set(&average)?;
         }
         Ok(())
@@ -160,7 +160,7 @@ impl WeightEma {
     /// Those of candle.
     pub fn restore(&mut self) -> Result<()> {
         if let Some(weights) = &self.weights {
-            for (Average { var, .. }, weight) in self.averages.iter().zip(weights) {
+            for (Entry { var, .. }, weight) in self.averages.iter().zip(weights) {
                 var.set(weight)?;
             }
         }

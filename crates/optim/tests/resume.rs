@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::Command;
 
 use candle_core::{DType, Tensor, Var};
-use common::{all_rules, bits, normal};
+use common::{all_rules, bits, normal, rule};
 use isorate_optim::{
     Accumulator, Checkpoint, GroupRules, NamedParam, Optimizer, Role, RuleConfig, Schedule, WeightEma, clip_grad_norm,
 };
@@ -86,9 +86,20 @@ impl Training {
     }
 }
 
+/// Preconditioners in every phase at the stops: with and without a start, in blocks, with each kind of grafting.
+const PRECONDITIONED: [&str; 6] = [
+    r#"{"rule":"shampoo","lr":0.1,"precondition_every":3,"weight_decay":0.01}"#,
+    r#"{"rule":"shampoo","lr":0.1,"precondition_every":4,"beta2":0.9,"max_dim":4,"graft":"sgd"}"#,
+    r#"{"rule":"shampoo","lr":0.1,"precondition_every":2,"start_step":6,"graft":"adam"}"#,
+    r#"{"rule":"soap","lr":0.1,"precondition_every":3}"#,
+    r#"{"rule":"soap","lr":0.1,"precondition_every":4,"max_precond_dim":6,"shampoo_beta":0.8}"#,
+    r#"{"rule":"soap","lr":0.1}"#,
+];
+
 fn cases() -> Vec<(RuleConfig, DType)> {
-    let dtypes = [DType::F32, DType::F64];
-    all_rules().into_iter().flat_map(|rule| dtypes.map(|dtype| (rule.clone(), dtype))).collect()
+    let rules = all_rules().into_iter().chain(PRECONDITIONED.map(rule));
+    // Rules work in f32 and f64; the half types are rounded once in each step.
+    rules.flat_map(|rule| [DType::F32, DType::F64, DType::BF16, DType::F16].map(|dtype| (rule.clone(), dtype))).collect()
 }
 
 #[test]

@@ -198,6 +198,65 @@ fn another_rule_or_hyperparameter_is_refused_but_the_learning_rate_may_differ() 
 }
 
 #[test]
+fn another_role_or_group_is_refused() {
+    let w = || NamedParam::new("w", Role::Matrix, Var::from_tensor(&normal(&[2, 2], 7)).unwrap());
+    let new = |param: NamedParam| Optimizer::new(vec![param], &GroupRules::uniform(adamw())).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let mut factors = new(w());
+    factors.set_group_lr_factor("matrix", 0.1 + 0.2).unwrap();
+    factors.save_state(&path).unwrap();
+
+    let mut same = new(w());
+    same.load_state(&path).unwrap();
+    assert_eq!(same.group_lr_factor("matrix").unwrap().to_bits(), (0.1_f64 + 0.2).to_bits());
+    let text = new(NamedParam { role: Role::Head, ..w() }).load_state(&path).unwrap_err().to_string();
+    assert!(text.contains("parameter `w` was under role = matrix, but now is under role = head\nhint: "), "{text}");
+    let mut other = Optimizer::new(vec![w()], Routing::new([Group::new("all", adamw())])).unwrap();
+    let text = other.load_state(&path).unwrap_err().to_string();
+    assert!(
+        text.contains("group `matrix` has a learning-rate factor of 0.30000000000000004, but there is no such group"),
+        "{text}"
+    );
+    factors.set_group_lr_factor("matrix", 1.0).unwrap();
+    factors.save_state(&path).unwrap();
+    other.load_state(&path).unwrap();
+}
+
+/// What is frozen has no state; its weights are in a checkpoint all the same.
+#[test]
+fn frozen_parameters_are_saved_with_the_weights() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint");
+    let shape = [2, 2];
+    let params: Vec<NamedParam> =
+        ["hot", "cold"].map(|name| NamedParam::new(name, Role::Matrix, Var::from_tensor(&normal(&shape, 7)).unwrap())).to_vec();
+    let new = || {
+        let groups = [Group::frozen("backbone").patterns(["cold"]), Group::new("others", adamw())];
+        Optimizer::new(params.clone(), Routing::new(groups)).unwrap()
+    };
+    let mut optimizer = new();
+    let mut gradients = GradStore::default();
+    for param in &params {
+        gradients.insert(&param.var, normal(&shape, 3));
+    }
+    optimizer.step(&gradients).unwrap();
+    let expected: Vec<_> = params.iter().map(|param| bits(&param.var)).collect();
+    Checkpoint::new(&params, &mut optimizer).save(&path).unwrap();
+    for param in &params {
+        param.var.set(&param.var.zeros_like().unwrap()).unwrap();
+    }
+    Checkpoint::new(&params, &mut new()).load(&path).unwrap();
+    assert_eq!(params.iter().map(|param| bits(&param.var)).collect::<Vec<_>>(), expected);
+    let tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+    assert!(tensors.contains_key("cold") && !tensors.keys().any(|name| name.starts_with("cold/")));
+    // Thawed, it has no state to go on with.
+    let mut thawed = Optimizer::new(params.clone(), &GroupRules::uniform(adamw())).unwrap();
+    let text = thawed.load_state(&path).unwrap_err().to_string();
+    assert!(text.contains("has no optimizer state of parameter `cold`"), "{text}");
+}
+
+#[test]
 fn every_rule_refuses_the_state_of_every_other() {
     let shapes: [(&str, &[usize]); 1] = [("w", &[4, 3])];
     let rules = all_rules();
@@ -374,10 +433,10 @@ fn files_are_safetensors_that_candle_reads() {
         entries["isorate-optim"],
         concat!(
             r#"{"version":1,"optimizer":{"steps":1,"lr_factor":"1","parameters":["#,
-            r#"{"name":"b","dtype":"F32","shape":[2],"rule":{"rule":"adamw","lr":0.0003,"beta1":0.9,"beta2":0.95,"#,
+            r#"{"name":"b","dtype":"F32","shape":[2],"role":"vector","rule":{"rule":"adamw","lr":0.0003,"beta1":0.9,"beta2":0.95,"#,
             r#""eps":1e-10,"weight_decay":0.0},"state":["beta1_power","beta2_power","first","second"]},"#,
-            r#"{"name":"fc/w","dtype":"F32","shape":[2,3],"rule":{"rule":"muon","lr":0.1,"momentum":0.95,"nesterov":true,"#,
-            r#""orthogonalizer":"newton-schulz","ns_steps":5,"ns_dtype":"tensor","scale":"original","weight_decay":0.0},"#,
+            r#"{"name":"fc/w","dtype":"F32","shape":[2,3],"role":"matrix","rule":{"rule":"muon","lr":0.1,"momentum":0.95,"#,
+            r#""nesterov":true,"orthogonalizer":"newton-schulz","ns_steps":5,"ns_dtype":"tensor","scale":"original","weight_decay":0.0},"#,
             r#""state":["momentum"]}]},"ema":{"decay":"0.9","warmup":false,"updates":1,"parameters":["b","fc/w"]},"#,
             r#""weights":["b","fc/w"]}"#
         )

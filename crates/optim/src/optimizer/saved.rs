@@ -3,24 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use super::{Optimizer, Slot};
+use super::{Optimizer, Slot, checked_factor};
 use crate::rules::Rule;
 use crate::state::{State, StateProblem, Value};
 use crate::state_file::{
     Contents, Described, Exact, OptimizerEntry, StateEntry, StateFileProblem, Stored, in_file, settings_of, state_name,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, RuleConfig};
 
 /// What this part of a file is called in errors.
 const SECTION: &str = "optimizer state";
 
 impl Optimizer {
-    /// Writes the state of every rule, the learning-rate factor and the number of steps to a safetensors file.
+    /// Writes the state of every rule, the learning-rate factors and the number of steps to a safetensors file.
     ///
     /// The file has a tensor `<parameter>/<part>` for each part of the state, and in its metadata a version, the shape
     /// and type of each parameter and its rule with all hyperparameters. Its last 32 bytes are the BLAKE3 checksum of
     /// all others. Equal states give equal bytes, whatever the order of the parameters. The file appears whole or not at
-    /// all: it is written beside `path`, flushed to the disk and renamed.
+    /// all: it is written beside `path`, flushed to the disk and renamed; a symbolic link at `path` is replaced, not followed.
     ///
     /// Weights are not in it: see [`Checkpoint`](crate::Checkpoint) for both in one file, so that they cannot be of
     /// different steps.
@@ -60,10 +60,10 @@ impl Optimizer {
     /// the saved one the state moves there.
     ///
     /// Everything is checked first: that the file is whole and unaltered, its version, and that it has the state of
-    /// exactly the parameters of this optimizer, by name, with the same shapes, types and rules. All hyperparameters
-    /// must be equal but the learning rate, which is often changed on purpose in a resumed run: that of this optimizer
-    /// holds. (PyTorch's `load_state_dict` silently replaces all of them by those of the file.) Which group a parameter is
-    /// in does not matter.
+    /// exactly the parameters that this optimizer updates, by name, with the same shapes, types, roles and rules. All
+    /// hyperparameters must be equal but the learning rate, which is often changed on purpose in a resumed run: that of
+    /// this optimizer holds. (PyTorch's `load_state_dict` silently replaces all of them by those of the file.) In which
+    /// group a parameter is does not matter, as long as each group with a learning-rate factor of its own is there.
     ///
     /// # Errors
     /// [`Error::StateFile`] names the file, the parameter, what was expected and what was found. The optimizer is as
@@ -93,12 +93,19 @@ impl Optimizer {
                 name: name.clone(),
                 dtype: format!("{:?}", slot.var.dtype()),
                 shape: slot.var.dims().to_vec(),
+                role: slot.assignment.role.name().to_owned(),
                 rule: slot.config().clone(),
                 state: parts,
             });
         }
         parameters.sort_by(|a, b| a.name.cmp(&b.name));
-        contents.description.optimizer = Some(OptimizerEntry { steps: self.steps, lr_factor: Exact(self.lr_factor), parameters });
+        let factors = self.routing.groups.iter().zip(&self.group_lr_factors).filter(|(_, factor)| **factor != 1.0);
+        contents.description.optimizer = Some(OptimizerEntry {
+            steps: self.steps,
+            lr_factor: Exact(self.lr_factor),
+            group_lr_factors: factors.map(|(group, factor)| (group.name.clone(), Exact(*factor))).collect(),
+            parameters,
+        });
         Ok(())
     }
 
@@ -121,7 +128,13 @@ impl Optimizer {
         if let Some(entry) = additional.next() {
             return Err(StateFileProblem::AdditionalParameter { section: SECTION, name: entry.name.clone() });
         }
-        Ok(Restored { rules, lr_factor: valid_factor(entry.lr_factor)?, steps: entry.steps })
+        let mut group_lr_factors = vec![1.0; self.routing.groups.len()];
+        for (group, factor) in &entry.group_lr_factors {
+            let index = self.routing.groups.iter().position(|own| own.name == *group);
+            let index = index.ok_or_else(|| StateFileProblem::UnknownGroup { name: group.clone(), factor: factor.0 })?;
+            group_lr_factors[index] = valid_factor(*factor)?;
+        }
+        Ok(Restored { rules, lr_factor: valid_factor(entry.lr_factor)?, group_lr_factors, steps: entry.steps })
     }
 
     /// Puts a state in place, which cannot fail.
@@ -130,6 +143,7 @@ impl Optimizer {
             slot.rule = rule;
         }
         self.lr_factor = restored.lr_factor;
+        self.group_lr_factors = restored.group_lr_factors;
         self.steps = restored.steps;
     }
 }
@@ -140,10 +154,15 @@ pub(crate) struct Restored {
     /// In the order of the parameters.
     rules: Vec<Box<dyn Rule>>,
     lr_factor: f64,
+    group_lr_factors: Vec<f64>,
     steps: u64,
 }
 
 impl Slot {
+    fn config(&self) -> &RuleConfig {
+        self.assignment.rule.as_ref().expect("only parameters with a rule have a slot")
+    }
+
     fn restored(&self, entry: &StateEntry<Described>, stored: &Stored) -> Result<Box<dyn Rule>, StateFileProblem> {
         let name = || entry.name.clone();
         if entry.shape != self.var.dims() {
@@ -171,8 +190,17 @@ impl Slot {
         })
     }
 
-    /// Whether rule and hyperparameters but the learning rate are those of the file.
+    /// Whether role, rule and hyperparameters but the learning rate are those of the file.
     fn check_settings(&self, entry: &StateEntry<Described>) -> Result<(), StateFileProblem> {
+        let role = self.assignment.role.name();
+        if entry.role != role {
+            return Err(StateFileProblem::Setting {
+                name: entry.name.clone(),
+                setting: "role".to_owned(),
+                found: entry.role.clone(),
+                expected: role.to_owned(),
+            });
+        }
         let own = settings_of(self.config()).map_err(StateFileProblem::Description)?;
         let text = |value: Option<&serde_json::Value>| value.map_or_else(|| "absent".to_owned(), ToString::to_string);
         // The rule itself first: its hyperparameters have other names than those of another rule.
@@ -196,9 +224,5 @@ fn number_tensor(number: f64) -> Result<candle_core::Tensor, StateFileProblem> {
 }
 
 fn valid_factor(Exact(factor): Exact) -> Result<f64, StateFileProblem> {
-    if factor.is_finite() && factor >= 0.0 {
-        Ok(factor)
-    } else {
-        Err(StateFileProblem::Description(serde::de::Error::custom(Error::LrFactor(factor))))
-    }
+    checked_factor(factor).map_err(|error| StateFileProblem::Description(serde::de::Error::custom(error)))
 }

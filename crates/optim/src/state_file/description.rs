@@ -29,6 +29,9 @@ pub(crate) struct Description<R = RuleConfig> {
 pub(crate) struct OptimizerEntry<R> {
     pub steps: u64,
     pub lr_factor: Exact,
+    /// The factors of groups, where they are not 1.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub group_lr_factors: BTreeMap<String, Exact>,
     /// By name.
     pub parameters: Vec<StateEntry<R>>,
 }
@@ -40,6 +43,8 @@ pub(crate) struct StateEntry<R> {
     pub name: String,
     pub dtype: String,
     pub shape: Vec<usize>,
+    /// Some rules depend on it.
+    pub role: String,
     pub rule: R,
     /// The names of the parts of the state.
     pub state: Vec<String>,

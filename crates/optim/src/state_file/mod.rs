@@ -142,10 +142,8 @@ impl Stored {
         let description: Description<Described> = serde_json::from_str(text).map_err(StateFileProblem::Description)?;
         let data = 8 + header;
         let mut tensors = BTreeMap::new();
-        for (name, info) in metadata.tensors() {
-            if name == CHECKSUM {
-                continue;
-            }
+        let infos: BTreeMap<String, &TensorInfo> = metadata.tensors().into_iter().collect();
+        for (name, info) in infos.into_iter().filter(|(name, _)| name != CHECKSUM) {
             let dtype =
                 candle_type(info.dtype).ok_or_else(|| StateFileProblem::UnknownType { name: name.clone(), dtype: info.dtype })?;
             let (start, end) = info.data_offsets;

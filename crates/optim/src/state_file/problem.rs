@@ -128,12 +128,22 @@ pub enum StateFileProblem {
     Setting {
         /// The parameter.
         name: String,
-        /// `rule`, or the hyperparameter.
+        /// `role`, `rule`, or the hyperparameter.
         setting: String,
         /// Its value in the file, `absent` if it has none there.
         found: String,
         /// Its value here.
         expected: String,
+    },
+    /// A group with a learning-rate factor of its own that the optimizer does not have.
+    #[error(
+        "group `{name}` has a learning-rate factor of {factor}, but there is no such group\nhint: name the groups as in the run that wrote the file"
+    )]
+    UnknownGroup {
+        /// The group.
+        name: String,
+        /// Its factor.
+        factor: f64,
     },
     /// An average with another decay.
     #[error(
