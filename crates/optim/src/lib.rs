@@ -31,6 +31,9 @@
 #![allow(clippy::doc_markdown, reason = "formulas such as UVᵀ and σ_max, and names such as AdamW, are not code")]
 
 mod config;
+#[allow(dead_code)]
+mod decompose;
+mod device;
 mod elementwise;
 mod error;
 mod groups;
@@ -43,6 +46,7 @@ mod rules;
 mod state;
 
 pub use config::RuleConfig;
+pub use device::{DeviceChoice, OpenDevice};
 pub use error::{Error, Result};
 pub use groups::{GroupRules, NamedParam, Role};
 pub use optimizer::{Assignment, Optimizer};
