@@ -53,10 +53,11 @@ pub fn task() -> Result<Task> {
         name: "associative recall, transformer block",
         params: init.params,
         muon_lr: 0.02,
-        adamw_lr: 1e-2,
-        steps: 400,
+        adamw_lr: 5e-3,
+        steps: 200,
         forward: Box::new(move |tokens| network.forward(tokens)),
-        batch: Box::new(batch),
+        batch,
+        least_accuracy: 0.95,
     })
 }
 
