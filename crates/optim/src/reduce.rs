@@ -171,6 +171,7 @@ pub(crate) fn f64_values(tensor: &Tensor) -> Result<Vec<f64>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "zero is exact")]
 mod tests {
     use super::*;
 
