@@ -29,8 +29,15 @@
 //! # Ok::<(), isorate_optim::Error>(())
 //! ```
 //!
+//! # Devices
 //! Everything stays on the device of the parameters, except the exact polar factor ([`Orthogonalizer::Exact`]) and the
-//! decompositions of [`Shampoo`] and [`Soap`], which are computed on the CPU. Results on the CPU do not depend on the number of threads.
+//! decompositions of [`Shampoo`], [`Soap`] and others, which are computed on the CPU. A step reads from a device once, to learn whether all
+//! gradients are finite, and each decomposition copies its matrix there and back. Results on the CPU do not depend on the
+//! number of threads.
+//!
+//! The features `cuda`, `cudnn`, `metal`, `accelerate` and `mkl` are candle's; [`DeviceChoice`] opens a device by name.
+//! f32, bf16 and f16 work on all of them, f64 on all but Metal's. A test compares every rule on a device with the CPU;
+//! Metal is only type-checked.
 //!
 //! Around the step: [`Schedule`] of the learning rate, [`clip_grad_norm`] and [`clip_grad_value`], [`Accumulator`] for
 //! micro-batches, [`WeightEma`], and [`Checkpoint`], whose page shows all of them in a training that is stopped and
