@@ -226,17 +226,10 @@ fn groups_have_their_own_learning_rate_factor() {
             optimizer.step(&store).unwrap();
         }
         for (name, var, seed, factor) in [("a", a, 1, 0.5), ("b", b, 2, 2.0)] {
-            // Alone, under the same name: a rule may draw its start from it.
-            let alone = Var::from_tensor(&normal(&[3, 4], seed)).unwrap();
-            let params = vec![NamedParam::new(name, Role::Matrix, alone.clone())];
-            let with = Routing::uniform(rule.clone().with_lr(rule.lr() * factor));
-            let mut optimizer = Optimizer::new(params, with).unwrap();
-            for gradient in &gradients {
-                let mut store = GradStore::default();
-                store.insert(&alone, gradient.clone());
-                optimizer.step(&store).unwrap();
-            }
-            assert!(max_difference(var, &alone) < 1e-12, "{rule:?}");
+            let with = rule.clone().with_lr(rule.lr() * factor);
+            let mut alone = common::Single::named(name, &normal(&[3, 4], seed), &with);
+            gradients.iter().for_each(|gradient| alone.step(gradient).unwrap());
+            assert!(max_difference(var, &alone.var) < 1e-12, "{rule:?}");
         }
     }
 }

@@ -5,16 +5,9 @@ mod common;
 
 use candle_core::{DType, Device, Tensor, Var};
 use common::{Single, all_rules, bits, normal, rule};
-use isorate_optim::{Error, GroupRules, NamedParam, Optimizer, Role, RuleConfig};
+use isorate_optim::{Error, GroupRules, NamedParam, Optimizer, Role};
 
 const HALVES: [DType; 2] = [DType::BF16, DType::F16];
-
-/// Every rule, those with preconditioners included.
-fn rules() -> Vec<RuleConfig> {
-    let mut rules = all_rules();
-    rules.extend([r#"{"rule":"shampoo","lr":0.1}"#, r#"{"rule":"soap","lr":0.1,"precondition_every":2}"#].map(rule));
-    rules
-}
 
 /// Values of type `dtype`, in f32.
 fn rounded(tensor: &Tensor, dtype: DType) -> Tensor {
@@ -25,7 +18,7 @@ fn rounded(tensor: &Tensor, dtype: DType) -> Tensor {
 fn each_step_is_the_f32_step_rounded() {
     for dtype in HALVES {
         for shape in [&[6, 9][..], &[4, 3, 2, 2]] {
-            for rule in rules() {
+            for rule in all_rules() {
                 let start = rounded(&normal(shape, 1), dtype);
                 let mut half = Single::new(&start.to_dtype(dtype).unwrap(), &rule);
                 let mut wide_gradient = Single::new(&start.to_dtype(dtype).unwrap(), &rule);
@@ -89,7 +82,7 @@ fn small_updates_are_lost_as_documented() {
 fn a_bad_gradient_in_half_precision_changes_nothing() {
     for dtype in HALVES {
         for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            for rule in rules() {
+            for rule in all_rules() {
                 let start = normal(&[2, 3], 1).to_dtype(dtype).unwrap();
                 let good = normal(&[2, 3], 2).to_dtype(dtype).unwrap();
                 let poisoned = Tensor::new(&[[1.0, 2.0, 3.0], [4.0, 5.0, bad]], &Device::Cpu).unwrap();
