@@ -9,11 +9,15 @@
 //! another implementation. [`from_pytorch`] has PyTorch's names.
 #![allow(clippy::doc_markdown, reason = "formulas such as UVᵀ and σ_max, and names such as AdamW, are not code")]
 
+mod accumulator;
+mod checkpoint;
+mod clip;
 mod config;
 mod decompose;
 mod device;
 mod elementwise;
 mod error;
+mod gradients;
 mod groups;
 mod half;
 mod optimizer;
@@ -23,12 +27,18 @@ mod probe;
 mod reduce;
 mod replay;
 mod rules;
+mod schedule;
 mod state;
+mod state_file;
 mod unit;
+mod weight_ema;
 
 #[doc = include_str!("../docs/from-pytorch.md")]
 pub mod from_pytorch {}
 
+pub use accumulator::Accumulator;
+pub use checkpoint::Checkpoint;
+pub use clip::{clip_grad_norm, clip_grad_value};
 pub use config::RuleConfig;
 pub use device::{DeviceChoice, OpenDevice};
 pub use error::{Error, Result};
@@ -40,4 +50,7 @@ pub use probe::{
 };
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Dion, Graft, Muon, Nmd, Power, Rank, Scale, Scion, ScionNorm, Sgd, Shampoo, Signum, Soap, SpecGd};
+pub use schedule::{Decay, Schedule};
 pub use state::StateProblem;
+pub use state_file::StateFileProblem;
+pub use weight_ema::WeightEma;

@@ -4,18 +4,20 @@ use candle_core::Tensor;
 
 use crate::Result;
 
-/// The vectors along dimension `dim`, divided by their ℓ2 norms, and those norms (that dimension being 1).
+/// The vectors along dimension `dim` of a matrix, divided by their ℓ2 norms, and those norms (that dimension being 1).
 ///
 /// Zero vectors stay zero. Each vector is divided by its largest element first, so that no square leaves the range of
 /// the arithmetic.
 pub(crate) fn unit_vectors(x: &Tensor, dim: usize) -> Result<(Tensor, Tensor)> {
-    let largest = x.abs()?.max_keepdim(dim)?;
+    // candle reduces rows many times faster than columns.
+    let rows = if dim == 0 { x.t()?.contiguous()? } else { x.clone() };
+    let turned = |column: Tensor| if dim == 0 { column.t() } else { Ok(column) };
+    let largest = rows.abs()?.max_keepdim(1)?;
     let divisor = (&largest + largest.eq(0.0)?.to_dtype(x.dtype())?)?;
-    let scaled = x.broadcast_div(&divisor)?;
     // 0 for a zero vector, and at least 1 for any other.
-    let norm = scaled.sqr()?.sum_keepdim(dim)?.sqrt()?;
-    let unit = scaled.broadcast_div(&norm.maximum(1.0)?)?;
-    Ok((unit, (norm * divisor)?))
+    let length = rows.broadcast_div(&divisor)?.sqr()?.sum_keepdim(1)?.sqrt()?;
+    let unit = x.broadcast_div(&turned(divisor.clone())?)?.broadcast_div(&turned(length.maximum(1.0)?)?)?;
+    Ok((unit, turned((length * divisor)?)?))
 }
 
 #[cfg(test)]
@@ -34,7 +36,7 @@ mod tests {
                 assert_eq!((unit[0][1], unit[1][1]), (0.0, 0.0));
                 let norm = norm.to_dtype(DType::F64).unwrap().to_vec2::<f64>().unwrap();
                 assert!((norm[0][0] / (5.0 * scale) - 1.0).abs() < tolerance, "{scale:e}");
-                assert_eq!(norm[0][1], 0.0);
+                assert!(norm[0][1].abs() == 0.0);
             }
         }
     }

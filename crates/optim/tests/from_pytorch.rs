@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use candle_core::{D, DType, Device, Module, Tensor, Var};
 use candle_nn::{LayerNorm, RmsNorm};
 use isorate_optim::{
-    Accumulator, AdamW, Checkpoint, Group, GroupRules, NamedParam, Optimizer, Result, Role, Routing, RuleConfig, Schedule, SpectralProbe,
-    WeightEma, clip_grad_norm, clip_grad_value,
+    Accumulator, AdamW, Checkpoint, Group, GroupRules, NamedParam, Optimizer, Result, Role, Routing, RuleConfig, Schedule,
+    SpectralProbe, WeightEma, clip_grad_norm, clip_grad_value,
 };
 
 const PAGE: &str = include_str!("../docs/from-pytorch.md");
