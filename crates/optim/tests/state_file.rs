@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use common::{all_rules, bits, normal, rule};
-use isorate_optim::{Checkpoint, Error, GroupRules, NamedParam, Optimizer, Role, RuleConfig, StateFileProblem, WeightEma};
+use isorate_optim::{
+    Checkpoint, Error, Group, GroupRules, NamedParam, Optimizer, Role, Routing, RuleConfig, StateFileProblem, WeightEma,
+};
 
 struct Training {
     params: Vec<NamedParam>,
