@@ -1,5 +1,8 @@
 //! The optimizer: parameters, their rules and the step.
 
+#[cfg(test)]
+mod untouched;
+
 use std::collections::BTreeSet;
 
 use candle_core::backprop::GradStore;
