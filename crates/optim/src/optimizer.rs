@@ -1,6 +1,8 @@
 //! The optimizer: parameters, their rules and the step.
 
 mod saved;
+#[cfg(test)]
+mod untouched;
 
 use std::collections::BTreeSet;
 
