@@ -45,7 +45,9 @@ pub use config::RuleConfig;
 pub use error::{Error, Result};
 pub use groups::{GroupRules, NamedParam, Role};
 pub use optimizer::{Assignment, Optimizer};
-pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
+pub use orthogonalize::{
+    ExactPolar, IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, OddPolynomial, Orthogonalize, Orthogonalizer, Schedule,
+};
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Muon, Nmd, Scale, Sgd, Signum, SpecGd};
 pub use state::StateProblem;
