@@ -86,6 +86,16 @@ lint:
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --locked --no-deps
 
+# Type-check isorate-optim, or another PACKAGE, with the features cuda and cudnn; needs no CUDA
+[group('check')]
+check-cuda PACKAGE='isorate-optim':
+    .ci/check-cuda "{{PACKAGE}}"
+
+# Type-check isorate-optim, or another PACKAGE, with the features metal and accelerate; needs no Mac
+[group('check')]
+check-metal PACKAGE='isorate-optim':
+    .ci/check-metal "{{PACKAGE}}"
+
 # Check the dependencies' licences, duplicates and sources (needs cargo-deny)
 [group('check')]
 licences:

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use isorate_optim::DeviceChoice;
 
 /// Reproduces, checks and draws "How Muon's Spectral Design Benefits Generalization: A Study on Imbalanced Data"
 /// (arXiv 2510.22980).
@@ -85,6 +86,9 @@ pub struct Figures {
     /// Where data sets come from
     #[arg(long, value_enum, default_value = "embedded")]
     pub data: Data,
+    /// Device that networks are trained on: cpu, cuda, cuda:N, metal, metal:N or auto
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: DeviceChoice,
     /// Folder for the figures and tables
     #[arg(long, value_name = "DIR", default_value = "figures")]
     pub out: PathBuf,
@@ -248,6 +252,9 @@ pub struct Run {
     /// How much to compute
     #[arg(long, value_enum, default_value = "default")]
     pub scale: Scale,
+    /// Device that networks are trained on: cpu, cuda, cuda:N, metal, metal:N or auto
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: DeviceChoice,
     /// Do only part I of N of the runs, I from 1
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     pub shard: Option<Shard>,
@@ -287,6 +294,9 @@ pub struct Tune {
     /// How much to compute
     #[arg(long, value_enum, default_value = "default")]
     pub scale: Scale,
+    /// Device that networks are trained on: cpu, cuda, cuda:N, metal, metal:N or auto
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: DeviceChoice,
     /// Folder of the results
     #[arg(long, value_name = "DIR", default_value = ".isorate/results")]
     pub store: PathBuf,
@@ -305,6 +315,9 @@ pub struct Replay {
     /// Largest difference that passes; by default the one that fits the rule and its reference
     #[arg(long, value_name = "TOL", value_parser = parse_tolerance)]
     pub tol: Option<f64>,
+    /// Device that the weights are on: cpu, cuda, cuda:N, metal, metal:N or auto
+    #[arg(long, value_name = "DEVICE", default_value = "cpu")]
+    pub device: DeviceChoice,
 }
 
 fn parse_tolerance(text: &str) -> Result<f64, String> {

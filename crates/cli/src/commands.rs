@@ -12,6 +12,7 @@ pub mod verify_theory;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use isorate_optim::{DeviceChoice, OpenDevice};
 use isorate_results::Store;
 use isorate_train::{Error, Experiment, Runner, Stop, Task};
 
@@ -46,8 +47,22 @@ fn specification(experiments: &Path, id: &str) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// The device that was asked for; where it cannot be had, a line says so and it is the CPU.
+fn open(choice: DeviceChoice) -> OpenDevice {
+    let open = choice.open();
+    if let Some(note) = &open.note {
+        crate::output::message(&format!("warning: {note}"));
+    }
+    open
+}
+
 /// Makes what is missing of the tasks. Ctrl-C stops between two steps; a second one at once.
-fn ensure(experiment: &Experiment, tasks: &[Task], store: &Store) -> anyhow::Result<Vec<isorate_results::Run>> {
+fn ensure(
+    experiment: &Experiment,
+    tasks: &[Task],
+    store: &Store,
+    device: &OpenDevice,
+) -> anyhow::Result<Vec<isorate_results::Run>> {
     // A second handler in the same process is refused; the first one serves.
     let _ = ctrlc::set_handler(|| {
         if STOP.check().is_err() {
@@ -60,6 +75,7 @@ fn ensure(experiment: &Experiment, tasks: &[Task], store: &Store) -> anyhow::Res
         store,
         provenance: provenance(),
         stop: &STOP,
+        device: device.clone(),
         workers: std::thread::available_parallelism().map_or(1, usize::from),
         watch: &|event| progress.see(&event),
     };

@@ -12,7 +12,6 @@ pub fn provenance() -> Provenance {
             .into_iter()
             .map(|(name, version)| (name.to_owned(), version.to_owned()))
             .collect(),
-        device: "cpu".into(),
         ..Provenance::default()
     }
 }

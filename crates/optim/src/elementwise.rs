@@ -65,7 +65,7 @@ impl Update2 for ScaledAdd {
         T::from_f64(self.keep) * y + T::from_f64(self.scale) * x
     }
     fn composed(&self, y: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
-        (y * self.keep)? + (x * self.scale)?
+        times(y, self.keep)? + times(x, self.scale)?
     }
 }
 
@@ -82,7 +82,7 @@ impl Update3 for ScaledAdd2 {
         T::from_f64(self.keep) * y + (T::from_f64(self.scale1) * x1 + T::from_f64(self.scale2) * x2)
     }
     fn composed(&self, y: &Tensor, x1: &Tensor, x2: &Tensor) -> candle_core::Result<Tensor> {
-        (y * self.keep)? + ((x1 * self.scale1)? + (x2 * self.scale2)?)?
+        times(y, self.keep)? + (times(x1, self.scale1)? + times(x2, self.scale2)?)?
     }
 }
 
@@ -137,10 +137,19 @@ impl Update3 for AdamStep {
         T::from_f64(self.keep) * y - T::from_f64(self.step) * quotient
     }
     fn composed(&self, y: &Tensor, x1: &Tensor, x2: &Tensor) -> candle_core::Result<Tensor> {
-        let denominator = ((x2.sqrt()? / self.root)? + self.eps)?;
-        let quotient = x1.eq(0.0)?.where_cond(&x1.zeros_like()?, &(x1 / denominator)?)?;
-        (y * self.keep)? - (quotient * self.step)?
+        let denominator = x2.sqrt()?.affine(1.0 / self.root, self.eps)?;
+        let mut quotient = (x1 / denominator)?;
+        if self.eps < f64::from(f32::MIN_POSITIVE) {
+            quotient = x1.eq(0.0)?.where_cond(&x1.zeros_like()?, &quotient)?;
+        }
+        times(y, self.keep)? - (quotient * self.step)?
     }
+}
+
+/// factor·x; for a factor of 1, x itself.
+#[allow(clippy::float_cmp, reason = "exactly 1 needs no product; anything else does")]
+fn times(x: &Tensor, factor: f64) -> candle_core::Result<Tensor> {
+    if factor == 1.0 { Ok(x.clone()) } else { x * factor }
 }
 
 /// Applies `update` to `y` in place.

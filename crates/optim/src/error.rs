@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use crate::groups::Role;
+use crate::probe::ProbeProblem;
 use crate::replay::ReplayProblem;
 use crate::state::StateProblem;
 
@@ -113,6 +114,20 @@ pub enum Error {
         /// Columns of the matrix.
         columns: usize,
     },
+    /// The eigendecomposition of a factor of Shampoo or SOAP did not converge.
+    #[error("the eigendecomposition of a {size}×{size} factor of the preconditioner did not converge")]
+    EighDidNotConverge {
+        /// Rows of the factor.
+        size: usize,
+    },
+    /// A factor of Shampoo or SOAP, or its root, that left the range of its type.
+    #[error(
+        "a {size}×{size} factor of the preconditioner holds a NaN or an infinity, since it sums products of gradients\nhint: clip the gradients or scale the loss down"
+    )]
+    NonFiniteFactor {
+        /// Rows of the factor.
+        size: usize,
+    },
     /// A gradient with a NaN or an infinity. Nothing was updated.
     #[error(
         "the gradient of parameter `{name}` holds a NaN or an infinity; no parameter was updated\nhint: the run has diverged; try a smaller learning rate"
@@ -137,6 +152,27 @@ pub enum Error {
         /// Shape of the parameter.
         expected_shape: Vec<usize>,
     },
+    /// A gradient on another device than its parameter. Nothing was updated.
+    #[error("the gradient of parameter `{name}` is on {device}, but the parameter is on {expected}")]
+    GradientDevice {
+        /// The parameter.
+        name: String,
+        /// Where its gradient is.
+        device: &'static str,
+        /// Where it is itself; when both read the same, there are two devices of this kind.
+        expected: &'static str,
+    },
+    /// A parameter in f64 on a Metal device, which has no arithmetic for it.
+    #[error("parameter `{name}` is F64, but Metal devices have no f64\nhint: use f32, or keep the model on the CPU")]
+    NoF64OnMetal {
+        /// The parameter.
+        name: String,
+    },
+    /// A choice of device that cannot be read.
+    #[error(
+        "device `{0}` is not one of auto, cpu, cuda, cuda:N, metal and metal:N\nhint: N counts the devices from 0; cuda is for NVIDIA's, metal for Apple's"
+    )]
+    UnknownDevice(String),
     /// No parameter of the optimizer has a gradient.
     #[error(
         "none of the {parameters} parameters has a gradient\nhint: the loss does not depend on them, or the gradients belong to another model"
@@ -166,6 +202,9 @@ pub enum Error {
         /// What is wrong with it.
         problem: ReplayProblem,
     },
+    /// A spectral probe that cannot be set up or cannot record.
+    #[error("probe: {0}")]
+    Probe(#[from] ProbeProblem),
     /// An error of candle itself, such as a device out of memory.
     #[error(transparent)]
     Candle(#[from] candle_core::Error),

@@ -31,22 +31,30 @@
 #![allow(clippy::doc_markdown, reason = "formulas such as UVᵀ and σ_max, and names such as AdamW, are not code")]
 
 mod config;
+#[allow(dead_code)]
+mod decompose;
+mod device;
 mod elementwise;
 mod error;
 mod groups;
 mod optimizer;
 mod orthogonalize;
+mod probe;
 mod reduce;
 mod replay;
 mod rules;
 mod state;
 
 pub use config::RuleConfig;
+pub use device::{DeviceChoice, OpenDevice};
 pub use error::{Error, Result};
 pub use groups::{GroupRules, NamedParam, Role};
 pub use optimizer::{Assignment, Optimizer};
 pub use orthogonalize::{
     ExactPolar, IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, OddPolynomial, Orthogonalize, Orthogonalizer, Schedule,
+};
+pub use probe::{
+    Alignment, Bases, ParamRecord, ProbeConfig, ProbeProblem, ProbeRecord, Side, SpectralProbe, Spectrum, UpdateRatio,
 };
 pub use replay::{Case, Replay, ReplayProblem, replay, replay_on};
 pub use rules::{Adam, AdamW, Muon, Nmd, Scale, Sgd, Signum, SpecGd};

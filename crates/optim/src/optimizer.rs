@@ -9,7 +9,8 @@ use rayon::prelude::*;
 
 use crate::config::Param;
 use crate::elementwise::shares_storage;
-use crate::reduce::all_finite;
+use crate::orthogonalize::device_name;
+use crate::reduce::first_not_finite;
 use crate::rules::Rule;
 use crate::{Error, GroupRules, NamedParam, Result, Role, RuleConfig};
 
@@ -87,6 +88,9 @@ impl Optimizer {
             if !matches!(var.dtype(), DType::F32 | DType::F64) {
                 return Err(Error::ParameterDtype { name, dtype: var.dtype() });
             }
+            if var.dtype() == DType::F64 && var.device().is_metal() {
+                return Err(Error::NoF64OnMetal { name });
+            }
             let config = groups.get(role).clone();
             let rule = config.build(&Param { name: &name, role, var: &var })?;
             slots.push(Slot { assignment: Assignment { name, shape, role, rule: config }, var, rule });
@@ -110,7 +114,14 @@ impl Optimizer {
         }
         let mut active: Vec<(&mut Slot, Tensor)> =
             self.slots.iter_mut().zip(ready).filter_map(|(slot, gradient)| Some((slot, gradient?))).collect();
-        active.par_iter_mut().try_for_each(|(slot, gradient)| slot.rule.prepare(gradient).map_err(|e| slot.failed(e)))?;
+        if let Some(index) = first_not_finite(active.iter().map(|(_, gradient)| gradient))? {
+            return Err(Error::NonFiniteGradient { name: active[index].0.assignment.name.clone() });
+        }
+        // candle's CUDA devices have a stream for each thread, and no thread waits for what another one has started: work
+        // on such a device must stay on this thread.
+        let prepare = |(slot, gradient): &mut (&mut Slot, Tensor)| slot.rule.prepare(gradient).map_err(|e| slot.failed(e));
+        active.par_iter_mut().filter(|(slot, _)| slot.var.device().is_cpu()).try_for_each(prepare)?;
+        active.iter_mut().filter(|(slot, _)| !slot.var.device().is_cpu()).try_for_each(prepare)?;
         for (slot, gradient) in active {
             slot.rule.step(&slot.var, &gradient, self.lr_factor).map_err(|e| slot.failed(e))?;
         }
@@ -166,7 +177,7 @@ impl Slot {
         Error::Update { name: self.assignment.name.clone(), rule: self.assignment.rule.name(), problem: Box::new(problem) }
     }
 
-    /// The gradient in the form that rules expect, or None when there is none.
+    /// The gradient in the form that rules expect, except that it may not be finite, or None when there is none.
     fn checked_gradient(&self, gradients: &GradStore) -> Result<Option<Tensor>> {
         let Some(gradient) = gradients.get(&self.var) else {
             return Ok(None);
@@ -180,13 +191,17 @@ impl Slot {
                 expected_shape: self.var.dims().to_vec(),
             });
         }
+        if !gradient.device().same_device(self.var.device()) {
+            return Err(Error::GradientDevice {
+                name: self.assignment.name.clone(),
+                device: device_name(gradient.device()),
+                expected: device_name(self.var.device()),
+            });
+        }
         // The gradient of a plain sum is a broadcast scalar; that of ½‖W‖², entered by hand, may be W itself.
         let mut gradient = gradient.detach().contiguous()?;
         if shares_storage(&gradient, &self.var) {
             gradient = gradient.copy()?;
-        }
-        if !all_finite(&gradient)? {
-            return Err(Error::NonFiniteGradient { name: self.assignment.name.clone() });
         }
         Ok(Some(gradient))
     }

@@ -3,7 +3,7 @@
 //! Sums are formed within pieces of fixed size and the pieces added in order, so a result does not depend on the number
 //! of threads.
 
-use candle_core::{CpuStorage, Storage, Tensor};
+use candle_core::{CpuStorage, D, DType, Device, Storage, Tensor};
 use rayon::prelude::*;
 
 use crate::Result;
@@ -27,8 +27,69 @@ pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool> {
             _ => {}
         }
     }
+    Ok(scalar(&zero_if_finite(tensor)?)? == 0.0)
+}
+
+/// The index of the first contiguous tensor that holds a NaN or an infinity.
+///
+/// Reading one number from a device waits until all work there is done. So tensors on a device are judged there, and the
+/// verdicts of all of them are read together.
+pub(crate) fn first_not_finite<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<Option<usize>> {
+    let mut first = usize::MAX;
+    let mut elsewhere: Vec<(Device, Vec<usize>, Vec<Tensor>)> = Vec::new();
+    for (index, tensor) in tensors.into_iter().enumerate() {
+        let device = tensor.device();
+        if !device.is_cpu() {
+            let place = elsewhere.iter().position(|(other, ..)| other.same_device(device)).unwrap_or_else(|| {
+                elsewhere.push((device.clone(), Vec::new(), Vec::new()));
+                elsewhere.len() - 1
+            });
+            elsewhere[place].1.push(index);
+            elsewhere[place].2.push(zero_if_finite(tensor)?);
+        } else if first == usize::MAX && !all_finite(tensor)? {
+            first = index;
+        }
+    }
+    for (_, indices, verdicts) in elsewhere {
+        let verdicts = Tensor::stack(&verdicts, 0)?.to_vec1::<f32>()?;
+        first = indices
+            .into_iter()
+            .zip(verdicts)
+            .filter(|(_, verdict)| *verdict != 0.0)
+            .map(|(i, _)| i)
+            .chain([first])
+            .min()
+            .unwrap_or(first);
+    }
+    Ok((first != usize::MAX).then_some(first))
+}
+
+/// A number on the tensor's device, f32: 0 where every element is finite, otherwise NaN.
+fn zero_if_finite(tensor: &Tensor) -> Result<Tensor> {
     // 0·x is 0 for a finite x and NaN otherwise, so the sum cannot overflow.
-    Ok(scalar(&(tensor * 0.0)?.sum_all()?)? == 0.0)
+    Ok(total(&(tensor * 0.0)?)?.to_dtype(DType::F32)?)
+}
+
+/// The sum of all elements of a contiguous tensor, on its device.
+///
+/// Rows first: candle's reductions use one block of a GPU for each number that comes out.
+fn total(tensor: &Tensor) -> Result<Tensor> {
+    Ok(if tensor.rank() > 1 { tensor.flatten_from(1)?.sum(D::Minus1)?.sum_all()? } else { tensor.sum_all()? })
+}
+
+/// The direction of a contiguous tensor with finite elements, at a given length: length·X/‖X‖_F, from candle's operations
+/// and without reading a number from the device. Zero where X is zero, or so small that length/‖X‖_F overflows.
+pub(crate) fn with_length(x: &Tensor, length: f64) -> Result<Tensor> {
+    let rows = x.abs()?;
+    let largest = if x.rank() > 1 { rows.flatten_from(1)?.max(D::Minus1)? } else { rows };
+    let largest = largest.flatten_all()?.max(0)?;
+    // Squares of numbers up to 1 neither overflow nor vanish together.
+    let divisor = largest.eq(0.0)?.where_cond(&largest.ones_like()?, &largest)?;
+    let scaled = x.broadcast_div(&divisor)?;
+    let norm = total(&scaled.sqr()?)?.sqrt()?;
+    let quotient = ((&norm * &divisor)?.recip()? * length)?;
+    let factor = quotient.abs()?.lt(f64::INFINITY)?.where_cond(&(norm.recip()? * length)?, &norm.zeros_like()?)?;
+    Ok(scaled.broadcast_mul(&factor)?)
 }
 
 /// Largest absolute value of a tensor with finite elements.
@@ -64,7 +125,7 @@ fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
             _ => {}
         }
     }
-    scalar(&tensor.sqr()?.sum_all()?)
+    scalar(&total(&tensor.sqr()?)?)
 }
 
 /// Σx², in f64.
@@ -91,13 +152,13 @@ pub(crate) fn slice_sum_of_squares<T: Real>(data: &[T]) -> f64 {
 
 /// A tensor of one element as f64. The conversion is done on the CPU, since not every device has f64.
 fn scalar(tensor: &Tensor) -> Result<f64> {
-    let value = tensor.to_device(&candle_core::Device::Cpu)?.to_dtype(candle_core::DType::F64)?;
+    let value = tensor.to_device(&Device::Cpu)?.to_dtype(DType::F64)?;
     Ok(value.to_scalar::<f64>()?)
 }
 
 /// The elements of a contiguous tensor, row by row, as f64 on the CPU.
 pub(crate) fn f64_values(tensor: &Tensor) -> Result<Vec<f64>> {
-    let tensor = tensor.to_device(&candle_core::Device::Cpu)?;
+    let tensor = tensor.to_device(&Device::Cpu)?;
     {
         let (storage, layout) = tensor.storage_and_layout();
         match &*storage {
@@ -108,13 +169,12 @@ pub(crate) fn f64_values(tensor: &Tensor) -> Result<Vec<f64>> {
             _ => {}
         }
     }
-    Ok(tensor.to_dtype(candle_core::DType::F64)?.flatten_all()?.to_vec1()?)
+    Ok(tensor.to_dtype(DType::F64)?.flatten_all()?.to_vec1()?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use candle_core::{DType, Device};
 
     /// A length that is no multiple of a piece.
     fn sample() -> Vec<f64> {
@@ -137,6 +197,45 @@ mod tests {
         }
         let largest = Tensor::new(&[f32::MAX, f32::MAX], &Device::Cpu).unwrap();
         assert!(all_finite(&largest).unwrap());
+    }
+
+    #[test]
+    fn the_first_bad_tensor_is_named_and_devices_judge_alike() {
+        let good = Tensor::new(&[[1.0_f32, f32::MAX], [-f32::MAX, 0.0]], &Device::Cpu).unwrap();
+        let bad = Tensor::new(&[[1.0_f64, 2.0], [f64::NEG_INFINITY, f64::NAN]], &Device::Cpu).unwrap();
+        assert_eq!(first_not_finite([]).unwrap(), None);
+        assert_eq!(first_not_finite([&good, &good]).unwrap(), None);
+        assert_eq!(first_not_finite([&good, &bad, &good, &bad]).unwrap(), Some(1));
+        // What other devices compute, computed here.
+        assert_eq!(zero_if_finite(&good).unwrap().to_scalar::<f32>().unwrap(), 0.0);
+        for bad in [bad, Tensor::new(&[0.0_f32, f32::INFINITY], &Device::Cpu).unwrap()] {
+            assert!(zero_if_finite(&bad).unwrap().to_scalar::<f32>().unwrap().is_nan());
+        }
+    }
+
+    #[test]
+    fn the_length_on_a_device_is_that_of_the_norm() {
+        let check = |x: &Tensor, length: f64, tolerance: f64| {
+            let y = with_length(x, length).unwrap();
+            assert_eq!((y.dtype(), y.shape()), (x.dtype(), x.shape()));
+            let expected = (x / frobenius_norm(x).unwrap()).unwrap().to_dtype(DType::F64).unwrap();
+            let difference = (y.to_dtype(DType::F64).unwrap() - (expected * length).unwrap()).unwrap();
+            assert!(max_abs(&difference).unwrap() <= tolerance * length.abs(), "{x} {y}");
+        };
+        for shape in [&[60][..], &[12, 5], &[5, 2, 3, 2], &[1, 60], &[60, 1]] {
+            let x = Tensor::from_vec(sample()[..60].to_vec(), shape, &Device::Cpu).unwrap();
+            for scale in [1e-300, 1e-160, 1.0, 1e160, 1e300] {
+                check(&(&x * scale).unwrap(), -0.3, 1e-14);
+            }
+            for scale in [1e-36, 1e-20, 1.0, 1e20, 1e37] {
+                check(&(&x * scale).unwrap().to_dtype(DType::F32).unwrap(), 0.1, 1e-6);
+            }
+        }
+        // Zero, and a norm so small that the quotient overflows, give zero.
+        for (x, dtype) in [(0.0, DType::F32), (0.0, DType::F64), (1e-40, DType::F32), (1e-310, DType::F64)] {
+            let x = Tensor::new(&[[x, 0.0], [0.0, 0.0]], &Device::Cpu).unwrap().to_dtype(dtype).unwrap();
+            assert_eq!(max_abs(&with_length(&x, -0.5).unwrap()).unwrap(), 0.0, "{x}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
+use isorate_optim::OpenDevice;
 use isorate_results::{Error as StoreError, Outcome, Provenance, Record, Run, Store};
 
 use crate::colored::DataCache;
@@ -56,7 +57,10 @@ pub struct Runner<'a> {
     pub provenance: Provenance,
     /// Asked between any two steps.
     pub stop: &'a Stop,
-    /// Runs made at the same time, each on a thread of its own.
+    /// Where networks are trained; everything else is computed on the CPU.
+    pub device: OpenDevice,
+    /// Runs made at the same time on the CPU, each on a thread of its own. Another device has one at a time: candle's CUDA
+    /// devices do not order what several threads do with the same data.
     pub workers: usize,
     /// Hears of every event, from any thread.
     pub watch: &'a (dyn Fn(Event) + Sync),
@@ -84,7 +88,7 @@ impl Runner<'_> {
         let cache = DataCache::default();
         let results: Mutex<Vec<(usize, Result<Run, Error>)>> = Mutex::default();
         std::thread::scope(|scope| {
-            for _ in 0..self.workers.clamp(1, missing.len().max(1)) {
+            for _ in 0..self.workers().clamp(1, missing.len().max(1)) {
                 scope.spawn(|| {
                     while !failed.load(Ordering::Relaxed) {
                         let Some(&i) = missing.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
@@ -101,6 +105,10 @@ impl Runner<'_> {
             runs[i] = Some(result?);
         }
         Ok(runs.into_iter().flatten().collect())
+    }
+
+    fn workers(&self) -> usize {
+        if self.device.device.is_cpu() { self.workers } else { 1 }
     }
 
     fn find(&self, tasks: &[Task]) -> Result<Vec<Option<Run>>, Error> {
@@ -131,8 +139,10 @@ impl Runner<'_> {
         let product = match &task.work {
             // Several runs at a time use the cores better than one run with several threads: most operations of a small
             // network are too short to be split.
-            Work::Training(run) if self.workers > 1 => single_threaded(|| run.execute(cache, self.stop, &step))?,
-            Work::Training(run) => run.execute(cache, self.stop, &step)?,
+            Work::Training(run) if self.workers() > 1 => {
+                single_threaded(|| run.execute(cache, &self.device.device, self.stop, &step))?
+            }
+            Work::Training(run) => run.execute(cache, &self.device.device, self.stop, &step)?,
             // A sum that is split over threads depends, in its last bits, on their number.
             Work::Moments(run) => single_threaded(|| run.execute())?,
             Work::Theory(run) => run.execute()?,
@@ -141,8 +151,12 @@ impl Runner<'_> {
         provenance.wall_seconds = start.elapsed().as_secs_f64();
         provenance.threads = match &task.work {
             Work::Moments(_) => 1,
-            Work::Training(_) if self.workers > 1 => 1,
+            Work::Training(_) if self.workers() > 1 => 1,
             _ => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        provenance.device = match &task.work {
+            Work::Training(_) => self.device.name.to_string(),
+            Work::Moments(_) | Work::Theory(_) => "cpu".into(),
         };
         if let Work::Training(_) | Work::Moments(_) = &task.work {
             provenance.data = crate::colored::provenance();

@@ -44,10 +44,15 @@ impl TrainingRun {
     }
 
     /// Trains and measures. A loss or gradient that is not finite ends the run as [`Outcome::Diverged`].
-    pub(crate) fn execute(&self, cache: &DataCache, stop: &Stop, progress: &dyn Fn(u64, u64)) -> Result<Product, Error> {
-        let device = Device::Cpu;
-        let data = cache.get(&self.data, &device)?;
-        let model = self.model(&data, &device)?;
+    pub(crate) fn execute(
+        &self,
+        cache: &DataCache,
+        device: &Device,
+        stop: &Stop,
+        progress: &dyn Fn(u64, u64),
+    ) -> Result<Product, Error> {
+        let data = cache.get(&self.data, device)?;
+        let model = self.model(&data, device)?;
         let mut optimizer = Optimizer::new(parameters(&model), &self.groups)?;
         let samples = data.train_labels.dims1()?;
         let steps_per_epoch = samples.div_ceil(self.batch_size);
@@ -61,7 +66,7 @@ impl TrainingRun {
             order.shuffle(&mut stream(self.seed, "shuffle", epoch as u64));
             for (i, batch) in order.chunks(self.batch_size).enumerate() {
                 stop.check()?;
-                let batch = Tensor::from_slice(batch, batch.len(), &device)?;
+                let batch = Tensor::from_slice(batch, batch.len(), device)?;
                 let loss = candle_nn::loss::cross_entropy(
                     &model.forward(&data.train.index_select(&batch, 0)?)?,
                     &data.train_labels.index_select(&batch, 0)?,

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails by a panic says all that is needed")]
 
+use isorate_optim::DeviceChoice;
 use isorate_results::{Provenance, Record, Run, Store};
 use isorate_train::{Experiment, Runner, Scale, Stop, Tuned, plan};
 
@@ -14,7 +15,14 @@ fn smoke(text: &str) -> Run {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let stop = Stop::new();
-    let runner = Runner { store: &store, provenance: Provenance::default(), stop: &stop, workers: 1, watch: &|_| {} };
+    let runner = Runner {
+        store: &store,
+        provenance: Provenance::default(),
+        stop: &stop,
+        device: DeviceChoice::Cpu.open(),
+        workers: 1,
+        watch: &|_| {},
+    };
     runner.ensure(&tasks).unwrap().remove(0)
 }
 

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
+use isorate_optim::DeviceChoice;
 use isorate_results::{Outcome, Provenance, Run, Store};
 use isorate_train::{Error, Event, Experiment, Kind, Runner, Scale, Stop, Task, Tuned, choose, plan, plan_tuning};
 
@@ -34,8 +35,8 @@ fn ensure(tasks: &[Task], store: &Store, workers: usize) -> (Result<Vec<Run>, Er
             events.lock().unwrap().push(name.split([' ', '{']).next().unwrap().to_owned());
         }
     };
-    let stop = Stop::new();
-    let runner = Runner { store, provenance: Provenance::default(), stop: &stop, workers, watch: &watch };
+    let (stop, device) = (Stop::new(), DeviceChoice::Cpu.open());
+    let runner = Runner { store, provenance: Provenance::default(), stop: &stop, device, workers, watch: &watch };
     let runs = runner.ensure(tasks);
     (runs, events.into_inner().unwrap())
 }
@@ -140,7 +141,14 @@ fn a_request_to_stop_is_heard_between_steps() {
             stop.request();
         }
     };
-    let runner = Runner { store: &store, provenance: Provenance::default(), stop: &stop, workers: 1, watch: &watch };
+    let runner = Runner {
+        store: &store,
+        provenance: Provenance::default(),
+        stop: &stop,
+        device: DeviceChoice::Cpu.open(),
+        workers: 1,
+        watch: &watch,
+    };
     assert!(matches!(runner.ensure(&tasks), Err(Error::Interrupted)));
     assert!(!store.contains("test", &tasks[0].header(Provenance::default()).unwrap().run_id));
 }

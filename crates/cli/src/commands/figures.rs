@@ -2,10 +2,11 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use isorate_figures::{Entry, catalogue, draw, find};
+use isorate_optim::OpenDevice;
 use isorate_results::{Run, Store};
 use isorate_train::Experiment;
 
-use super::{FROZEN, check_writable, ensure, plan, specification, stored};
+use super::{FROZEN, check_writable, ensure, open, plan, specification, stored};
 use crate::args::{Data, Figures};
 use crate::{Verdict, output};
 
@@ -22,10 +23,11 @@ pub fn run(arguments: &Figures) -> anyhow::Result<Verdict> {
     }
     check_writable(&arguments.out)?;
     let store = Store::open(if arguments.frozen { Path::new(FROZEN) } else { &arguments.places.store })?;
+    let device = open(arguments.device);
     let mut runs: BTreeMap<&str, Vec<Run>> = BTreeMap::new();
     for entry in &entries {
         if !runs.contains_key(entry.experiment) {
-            runs.insert(entry.experiment, experiment_runs(arguments, entry.experiment, &store)?);
+            runs.insert(entry.experiment, experiment_runs(arguments, entry.experiment, &store, &device)?);
         }
         for path in draw(entry.id, &runs[entry.experiment], &arguments.out)? {
             output::data(&format!("{}\n", path.display()))?;
@@ -47,12 +49,12 @@ fn choose(ids: &[String]) -> anyhow::Result<Vec<&'static Entry>> {
     Ok(catalogue().filter(|entry| ids.is_empty() || chosen.contains(&entry.id)).collect())
 }
 
-fn experiment_runs(arguments: &Figures, id: &str, store: &Store) -> anyhow::Result<Vec<Run>> {
+fn experiment_runs(arguments: &Figures, id: &str, store: &Store, device: &OpenDevice) -> anyhow::Result<Vec<Run>> {
     let file = specification(&arguments.places.experiments, id)?;
     let experiment = Experiment::read(&file)?;
     let tasks = plan(&file, &experiment, arguments.scale)?;
     if !arguments.frozen {
-        return ensure(&experiment, &tasks, store);
+        return ensure(&experiment, &tasks, store, device);
     }
     let runs = stored(&tasks, store)?;
     if runs.len() < tasks.len() {

@@ -1,13 +1,15 @@
 use std::fmt::Write as _;
 
-use isorate_optim::replay;
+use isorate_optim::replay_on;
 
+use super::open;
 use crate::args::Replay;
 use crate::{Verdict, output};
 
 pub fn run(arguments: &Replay) -> anyhow::Result<Verdict> {
     // All are read before any verdict is printed: a file that cannot be replayed is wrong input, not a failed check.
-    let replays = arguments.files.iter().map(replay).collect::<Result<Vec<_>, _>>()?;
+    let device = open(arguments.device).device;
+    let replays = arguments.files.iter().map(|file| replay_on(file, &device)).collect::<Result<Vec<_>, _>>()?;
     let (mut text, mut failed) = (String::new(), 0);
     for replay in &replays {
         let tolerance = arguments.tol.unwrap_or(replay.tolerance);

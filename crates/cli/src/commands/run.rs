@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use isorate_results::{Outcome, Store};
 use isorate_train::Experiment;
 
-use super::{ensure, plan};
+use super::{ensure, open, plan};
 use crate::args::Run;
 use crate::{Verdict, output};
 
@@ -15,7 +15,7 @@ pub fn run(arguments: &Run) -> anyhow::Result<Verdict> {
         tasks.retain(|_| index.next().is_some_and(|i: usize| i % shard.count == shard.index));
     }
     let store = Store::open(&arguments.store)?;
-    let runs = ensure(&experiment, &tasks, &store)?;
+    let runs = ensure(&experiment, &tasks, &store, &open(arguments.device))?;
     let mut text = String::new();
     for (task, run) in tasks.iter().zip(&runs) {
         let outcome = match &run.outcome {

@@ -3,7 +3,7 @@ use std::fmt::Write as _;
 use isorate_results::{Store, write_atomic};
 use isorate_train::{Experiment, Kind, Tuned, choose, plan_tuning};
 
-use super::ensure;
+use super::{ensure, open};
 use crate::args::Tune;
 use crate::{Verdict, output};
 
@@ -11,7 +11,7 @@ pub fn run(arguments: &Tune) -> anyhow::Result<Verdict> {
     let experiment = Experiment::read(&arguments.file)?;
     let tasks = plan_tuning(&experiment, arguments.scale.into())?;
     let Kind::Training(training) = &experiment.kind else { unreachable!("plan_tuning accepts training only") };
-    let runs = ensure(&experiment, &tasks, &Store::open(&arguments.store)?)?;
+    let runs = ensure(&experiment, &tasks, &Store::open(&arguments.store)?, &open(arguments.device))?;
     let tuned = choose(training, &runs);
     let mut text = String::new();
     for (key, choice) in tuned.choices() {

@@ -1,13 +1,13 @@
 //! Normalized momentum descent; without momentum, normalized gradient descent.
 
-use candle_core::{Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::{Check, Momentum, Rule};
 use crate::Result;
 use crate::config::{Hyper, Param};
 use crate::elementwise::{ScaledAdd, update2};
-use crate::reduce::frobenius_norm;
+use crate::reduce::{frobenius_norm, with_length};
 use crate::state::State;
 
 /// Normalized momentum descent (NMD): steepest descent in the Frobenius norm of each parameter tensor.
@@ -93,12 +93,14 @@ pub(crate) struct NmdState {
 impl Rule for NmdState {
     fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
         let average = self.momentum.update(gradient)?;
-        let norm = frobenius_norm(average)?;
-        let scale = -self.lr * lr_factor / norm;
-        if norm == 0.0 || !scale.is_finite() {
-            return Ok(());
+        let length = -self.lr * lr_factor;
+        if !weight.device().is_cpu() {
+            return update2(&ScaledAdd { keep: 1.0, scale: 1.0 }, weight, &with_length(average, length)?);
         }
-        update2(&ScaledAdd { keep: 1.0, scale }, weight, average)
+        let scale = length / frobenius_norm(average)?;
+        let largest = if weight.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
+        // Also false for 0/0.
+        if scale.abs() <= largest { update2(&ScaledAdd { keep: 1.0, scale }, weight, average) } else { Ok(()) }
     }
 
     fn state(&self) -> State {

@@ -1,0 +1,249 @@
+//! Decompositions of small dense matrices, on the CPU in f64.
+//!
+//! A tensor on another device is copied here and the result copied back. Each decomposition runs on one thread, so that
+//! its bits do not depend on the number of threads; callers run several at a time.
+
+use candle_core::{DType, Device, Tensor};
+use faer::diag::Diag;
+use faer::dyn_stack::{MemBuffer, MemStack};
+use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
+use faer::linalg::householder::{
+    apply_block_householder_sequence_on_the_left_in_place_scratch,
+    apply_block_householder_sequence_on_the_left_in_place_with_conj,
+};
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::linalg::qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, recommended_block_size};
+use faer::{Accum, Conj, Mat, MatRef, Par};
+
+use crate::reduce::f64_values;
+use crate::{Error, Result};
+
+/// The eigenvalues of a symmetric matrix, in nondecreasing order, and its eigenvectors in the columns, in this order.
+#[derive(Debug)]
+pub(crate) struct Eigh {
+    pub values: Vec<f64>,
+    pub vectors: Mat<f64>,
+}
+
+/// The eigendecomposition of a symmetric matrix, of which one triangle is read.
+pub(crate) fn eigh(matrix: MatRef<'_, f64>) -> Result<Eigh> {
+    let size = matrix.nrows();
+    let scale = max_abs(matrix);
+    if !scale.is_finite() {
+        return Err(Error::NonFiniteFactor { size });
+    }
+    if scale == 0.0 {
+        return Ok(Eigh { values: vec![0.0; size], vectors: Mat::identity(size, size) });
+    }
+    // The squares that the algorithm forms of entries near the ends of the range would leave it.
+    let scaled = Mat::from_fn(size, size, |i, j| matrix[(i, j)] / scale);
+    let mut vectors = Mat::zeros(size, size);
+    let mut values = Diag::zeros(size);
+    let yes = ComputeEigenvectors::Yes;
+    let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(size, yes, Par::Seq, faer::prelude::default()));
+    let stack = MemStack::new(&mut memory);
+    self_adjoint_evd(scaled.as_ref(), values.as_mut(), Some(vectors.as_mut()), Par::Seq, stack, faer::prelude::default())
+        .map_err(|_| Error::EighDidNotConverge { size })?;
+    let values = values.column_vector().iter().map(|value| value * scale).collect();
+    Ok(Eigh { values, vectors })
+}
+
+/// The largest absolute value, or something that is not finite when an entry is not.
+fn max_abs(matrix: MatRef<'_, f64>) -> f64 {
+    let entries = matrix.col_iter().flat_map(|column| column.iter());
+    // `f64::max` would drop a NaN.
+    entries.fold(0.0, |largest: f64, x| if x.is_nan() { f64::NAN } else if largest.is_nan() { largest } else { largest.max(x.abs()) })
+}
+
+impl Eigh {
+    /// A^(−1/p) = V diag((max(λ, 0) + ε)^(−1/p)) Vᵀ.
+    ///
+    /// For ε = 0 it is the root of the pseudoinverse: eigenvalues up to size·ε₆₄·λ_max are dropped with their
+    /// directions. Rounding leaves eigenvalues of a singular matrix on either side of zero, hence max(λ, 0).
+    pub fn inverse_root(&self, p: f64, eps: f64) -> Mat<f64> {
+        let size = self.values.len();
+        let largest = self.values.last().map_or(0.0, |value| value.max(0.0));
+        let cut = size as f64 * f64::EPSILON * largest;
+        // The square root of the wanted eigenvalue: the result is then a product of a matrix with its own transpose.
+        let half = |value: f64| match eps > 0.0 {
+            true => (value.max(0.0) + eps).powf(-0.5 / p),
+            false if value > cut => value.powf(-0.5 / p),
+            false => 0.0,
+        };
+        let factors: Vec<f64> = self.values.iter().map(|&value| half(value)).collect();
+        let scaled = Mat::from_fn(size, size, |i, j| self.vectors[(i, j)] * factors[j]);
+        symmetric_square(scaled.as_ref())
+    }
+}
+
+/// BBᵀ, of which one triangle is computed and copied to the other.
+fn symmetric_square(b: MatRef<'_, f64>) -> Mat<f64> {
+    let size = b.nrows();
+    let mut product = Mat::zeros(size, size);
+    triangular::matmul(
+        product.as_mut(),
+        BlockStructure::TriangularLower,
+        Accum::Replace,
+        b,
+        BlockStructure::Rectangular,
+        b.transpose(),
+        BlockStructure::Rectangular,
+        1.0,
+        Par::Seq,
+    );
+    for j in 1..size {
+        for i in 0..j {
+            product[(i, j)] = product[(j, i)];
+        }
+    }
+    product
+}
+
+/// The orthonormal factor Q, [m, min(m, n)], of the QR decomposition of a matrix [m, n], by Householder reflections:
+/// QᵀQ = I whatever the rank. The signs of its columns are arbitrary.
+pub(crate) fn thin_q(mut matrix: Mat<f64>) -> Mat<f64> {
+    let (m, n) = matrix.shape();
+    let size = m.min(n);
+    let block = recommended_block_size::<f64>(m, n);
+    let mut coefficients = Mat::zeros(block, size);
+    let factorization = qr_in_place_scratch::<f64>(m, n, block, Par::Seq, faer::prelude::default());
+    let application = apply_block_householder_sequence_on_the_left_in_place_scratch::<f64>(m, block, size);
+    let mut memory = MemBuffer::new(factorization.or(application));
+    let stack = MemStack::new(&mut memory);
+    qr_in_place(matrix.as_mut(), coefficients.as_mut(), Par::Seq, stack, faer::prelude::default());
+    let mut q = Mat::identity(m, size);
+    apply_block_householder_sequence_on_the_left_in_place_with_conj(
+        matrix.as_ref().subcols(0, size),
+        coefficients.as_ref(),
+        Conj::No,
+        q.as_mut(),
+        Par::Seq,
+        stack,
+    );
+    q
+}
+
+/// A matrix on any device as an f64 matrix on the CPU.
+pub(crate) fn to_mat(tensor: &Tensor) -> Result<Mat<f64>> {
+    let (rows, columns) = tensor.dims2()?;
+    let values = f64_values(&tensor.contiguous()?)?;
+    Ok(MatRef::from_row_major_slice(&values, rows, columns).to_owned())
+}
+
+/// An f64 matrix as a tensor of the type and on the device of another.
+pub(crate) fn to_tensor(matrix: &Mat<f64>, like: &Tensor) -> Result<Tensor> {
+    let (rows, columns) = matrix.shape();
+    let values: Vec<f64> = matrix.row_iter().flat_map(|row| row.iter().copied()).collect();
+    let tensor = Tensor::from_vec(values, (rows, columns), &Device::Cpu)?;
+    // Converted before it travels: not every device has f64.
+    debug_assert!(matches!(like.dtype(), DType::F32 | DType::F64));
+    Ok(tensor.to_dtype(like.dtype())?.to_device(like.device())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries without structure, from a linear congruence.
+    fn sample(rows: usize, columns: usize, seed: u64) -> Mat<f64> {
+        let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+        Mat::from_fn(rows, columns, |_, _| {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (x >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+        })
+    }
+
+    fn difference(a: &Mat<f64>, b: &Mat<f64>) -> f64 {
+        (a - b).norm_max()
+    }
+
+    fn identity(n: usize) -> Mat<f64> {
+        Mat::identity(n, n)
+    }
+
+    #[test]
+    fn eigh_diagonalizes() {
+        for n in [1, 2, 7, 40] {
+            let b = sample(n, n, n as u64);
+            let a = &b + b.transpose();
+            let Eigh { values, vectors } = eigh(a.as_ref()).unwrap();
+            let diagonal = Mat::from_fn(n, n, |i, j| if i == j { values[i] } else { 0.0 });
+            assert!(difference(&(&vectors * diagonal * vectors.transpose()), &a) < 1e-13 * n as f64);
+            assert!(difference(&(vectors.transpose() * &vectors), &identity(n)) < 1e-14 * n as f64);
+            assert!(values.is_sorted());
+        }
+    }
+
+    #[test]
+    fn eigh_at_the_ends_of_the_range_and_of_bad_matrices() {
+        for scale in [1e-300, 1e300] {
+            let a = Mat::from_fn(2, 2, |i, j| if i == j { 2.0 * scale } else { scale });
+            let values = eigh(a.as_ref()).unwrap().values;
+            assert!((values[0] / scale - 1.0).abs() < 1e-14 && (values[1] / scale - 3.0).abs() < 1e-14);
+        }
+        let zero = eigh(Mat::zeros(3, 3).as_ref()).unwrap();
+        assert_eq!(zero.values, [0.0; 3]);
+        assert!(difference(&zero.vectors, &identity(3)) == 0.0);
+        for bad in [f64::NAN, f64::INFINITY] {
+            for place in [(0, 0), (2, 1), (2, 2)] {
+                let mut a = identity(3);
+                a[place] = bad;
+                assert!(matches!(eigh(a.as_ref()), Err(Error::NonFiniteFactor { size: 3 })));
+            }
+        }
+    }
+
+    #[test]
+    fn inverse_roots_multiply_to_the_inverse() {
+        for n in [1, 3, 20] {
+            let b = sample(n, n + 5, 3);
+            let a = &b * b.transpose();
+            for (p, eps) in [(1.0, 0.0), (2.0, 0.1), (4.0, 0.0), (4.0, 1e-3)] {
+                let root = eigh(a.as_ref()).unwrap().inverse_root(p, eps);
+                let power = (1..p as usize).fold(root.clone(), |x, _| x * &root);
+                let shifted = &a + identity(n) * faer::Scale(eps);
+                assert!(difference(&(power * shifted), &identity(n)) < 1e-10, "size {n}, p = {p}");
+                assert!(difference(&root, &root.transpose().to_owned()) == 0.0);
+            }
+        }
+    }
+
+    #[test]
+    fn roots_of_singular_matrices_are_those_of_the_pseudoinverse() {
+        let b = sample(6, 2, 5);
+        let a = &b * b.transpose();
+        let root = eigh(a.as_ref()).unwrap().inverse_root(4.0, 0.0);
+        let inverse = &root * &root * &root * &root;
+        assert!(difference(&(&a * &inverse * &a), &a) < 1e-10);
+        assert!(difference(&(&inverse * &a * &inverse), &inverse) < 1e-10 * inverse.norm_max());
+        let zero = eigh(Mat::zeros(3, 3).as_ref()).unwrap();
+        assert!(zero.inverse_root(4.0, 0.0).norm_max() == 0.0);
+        assert!(difference(&zero.inverse_root(4.0, 16.0), &(identity(3) * faer::Scale(0.5))) < 1e-15);
+    }
+
+    #[test]
+    fn q_is_orthonormal_and_spans_the_columns_whatever_the_rank() {
+        for (m, n) in [(1, 1), (5, 5), (9, 4), (4, 9), (70, 33), (90, 90)] {
+            let a = sample(m, n, 7);
+            let low = sample(m, 1, 8) * sample(1, n, 9);
+            for (a, tolerance) in [(a, 1e-13), (low, 1e-13), (Mat::zeros(m, n), 0.0)] {
+                let q = thin_q(a.clone());
+                assert_eq!(q.shape(), (m, m.min(n)));
+                assert!(difference(&(q.transpose() * &q), &identity(m.min(n))) < 1e-13);
+                // QQᵀ leaves the columns of A where they are.
+                assert!(difference(&(&q * (q.transpose() * &a)), &a) <= tolerance * m as f64);
+            }
+        }
+    }
+
+    #[test]
+    fn tensors_keep_their_layout() {
+        let a = sample(3, 5, 1);
+        let tensor = to_tensor(&a, &Tensor::zeros(1, DType::F64, &Device::Cpu).unwrap()).unwrap();
+        assert_eq!(tensor.dims(), [3, 5]);
+        assert_eq!(tensor.to_vec2::<f64>().unwrap()[1][4], a[(1, 4)]);
+        assert!(difference(&to_mat(&tensor).unwrap(), &a) == 0.0);
+        // Also of a view that is not contiguous.
+        assert!(difference(&to_mat(&tensor.t().unwrap()).unwrap(), &a.transpose().to_owned()) == 0.0);
+    }
+}
