@@ -12,7 +12,7 @@ use crate::elementwise::shares_storage;
 use crate::orthogonalize::device_name;
 use crate::reduce::first_not_finite;
 use crate::rules::Rule;
-use crate::{Error, GroupRules, NamedParam, Result, Role, RuleConfig};
+use crate::{Error, GroupRules, NamedParam, Orthogonalizer, Result, Role, RuleConfig};
 
 /// Updates a list of parameters, each by the rule of its group.
 ///
@@ -122,10 +122,15 @@ impl Optimizer {
         let prepare = |(slot, gradient): &mut (&mut Slot, Tensor)| slot.rule.prepare(gradient).map_err(|e| slot.failed(e));
         active.par_iter_mut().filter(|(slot, _)| slot.var.device().is_cpu()).try_for_each(prepare)?;
         active.iter_mut().filter(|(slot, _)| !slot.var.device().is_cpu()).try_for_each(prepare)?;
+        let mut together = Together::new(self.lr_factor);
         for (slot, gradient) in active {
-            slot.rule.step(&slot.var, &gradient, self.lr_factor).map_err(|e| slot.failed(e))?;
+            if slot.rule.orthogonalized().is_some() {
+                together.push(slot, gradient)?;
+            } else {
+                slot.rule.step(&slot.var, &gradient, self.lr_factor).map_err(|e| slot.failed(e))?;
+            }
         }
-        Ok(())
+        together.finish()
     }
 
     /// Backpropagates `loss` and makes a step.
@@ -170,6 +175,69 @@ impl Optimizer {
         }
         text
     }
+}
+
+/// Parameters whose directions are orthogonalized together, in their order: small matrices go to different threads, and
+/// equal shapes on a device into one stack. On the CPU the bits are those of [`Rule::step`] one by one.
+struct Together<'a> {
+    waiting: Vec<(&'a mut Slot, Tensor)>,
+    bytes: usize,
+    lr_factor: f64,
+}
+
+/// Bytes of gradients, and so of directions and of results, that wait at a time.
+const TOGETHER: usize = 64 << 20;
+
+impl<'a> Together<'a> {
+    fn new(lr_factor: f64) -> Self {
+        Self { waiting: Vec::new(), bytes: 0, lr_factor }
+    }
+
+    fn push(&mut self, slot: &'a mut Slot, gradient: Tensor) -> Result<()> {
+        let bytes = gradient.elem_count() * gradient.dtype().size_in_bytes();
+        let fits = self.waiting.first_mut().is_none_or(|(first, _)| {
+            self.bytes + bytes <= TOGETHER && orthogonalizer(&mut *first.rule) == orthogonalizer(&mut *slot.rule)
+        });
+        if !fits {
+            self.update()?;
+        }
+        self.bytes += bytes;
+        self.waiting.push((slot, gradient));
+        Ok(())
+    }
+
+    fn update(&mut self) -> Result<()> {
+        self.bytes = 0;
+        let mut waiting = std::mem::take(&mut self.waiting);
+        let Some(how) = waiting.first_mut().and_then(|(slot, _)| orthogonalizer(&mut *slot.rule)) else {
+            return Ok(());
+        };
+        let how = how.clone();
+        let mut directions = Vec::with_capacity(waiting.len());
+        for (slot, gradient) in &mut waiting {
+            if let Some(rule) = slot.rule.orthogonalized() {
+                directions.push(rule.direction(gradient).map_err(|e| slot.failed(e))?);
+            }
+        }
+        let results = how.apply_each(&directions);
+        drop(directions);
+        for ((slot, _), result) in waiting.into_iter().zip(results) {
+            if let Some(rule) = slot.rule.orthogonalized() {
+                result
+                    .and_then(|orthogonal| rule.update(&slot.var, &orthogonal, self.lr_factor))
+                    .map_err(|e| slot.failed(e))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.update()
+    }
+}
+
+fn orthogonalizer(rule: &mut dyn Rule) -> Option<&Orthogonalizer> {
+    rule.orthogonalized().map(|rule| rule.orthogonalizer())
 }
 
 impl Slot {

@@ -7,6 +7,10 @@ mod schedule;
 mod settings;
 mod slices;
 mod tensors;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
 
 use batch::Method;
 use candle_core::{Device, Tensor};

@@ -133,30 +133,28 @@ const COLUMNS: usize = 64;
 
 /// The symmetric matrix `out`, [n, n], with the given lower triangle (both column-major).
 pub(super) fn mirrored<T: Real>(out: &mut [T], lower: &[T], n: usize, threads: Threads) {
-    threads.chunks(out, COLUMNS * n, |chunk, columns| mirrored_columns(columns, lower, n, chunk * COLUMNS));
+    threads.chunks(out, COLUMNS * n, |chunk, columns| mirrored_columns(columns, lower, n, chunk * COLUMNS, |_, _| {}));
 }
 
 /// aI + bR + cS, symmetric, from the whole of R and the lower triangle of S (all column-major).
 pub(super) fn polynomial<T: Real>(out: &mut [T], [a, b, c]: [f64; 3], r: &[T], s_lower: &[T], n: usize, threads: Threads) {
     let [a, b, c] = [a, b, c].map(T::from_f64);
     threads.chunks(out, COLUMNS * n, |chunk, columns| {
-        let first = chunk * COLUMNS;
-        mirrored_columns(columns, s_lower, n, first);
-        for (out, &r) in columns.iter_mut().zip(&r[first * n..]) {
-            *out = c * *out + b * r;
-        }
-        for (i, column) in columns.chunks_mut(n).enumerate() {
-            column[first + i] += a;
-        }
+        mirrored_columns(columns, s_lower, n, chunk * COLUMNS, |j, column| {
+            for (s, &r) in column.iter_mut().zip(&r[j * n..]) {
+                *s = c * *s + b * r;
+            }
+            column[j] += a;
+        });
     });
 }
 
 /// Side of the blocks that are transposed in registers.
 const BLOCK: usize = 8;
 
-/// Columns `first`, `first + 1`, … of the symmetric matrix with a given lower triangle. `first` is a multiple of
-/// [`BLOCK`].
-fn mirrored_columns<T: Real>(columns: &mut [T], lower: &[T], n: usize, first: usize) {
+/// Columns `first`, `first + 1`, … of the symmetric matrix with a given lower triangle, each given to `then` while it is in
+/// the cache. `first` is a multiple of [`BLOCK`].
+fn mirrored_columns<T: Real>(columns: &mut [T], lower: &[T], n: usize, first: usize, then: impl Fn(usize, &mut [T])) {
     for (index, columns) in columns.chunks_mut(BLOCK * n).enumerate() {
         let j0 = first + index * BLOCK;
         let width = columns.len() / n;
@@ -186,6 +184,7 @@ fn mirrored_columns<T: Real>(columns: &mut [T], lower: &[T], n: usize, first: us
             }
             let diagonal = j * n + j0 + j;
             columns[diagonal..(j + 1) * n].copy_from_slice(&lower[(j0 + j) * n + j0 + j..(j0 + j + 1) * n]);
+            then(j0 + j, &mut columns[j * n..(j + 1) * n]);
         }
     }
 }

@@ -71,7 +71,8 @@ fn scale<S: Real>(iteration: &Iteration<'_>, matrix: &[S]) -> Result<Option<(f64
         largest = largest.max(x);
     }
     let norm = matrix.iter().map(|x| (x.to_f64() / largest).powi(2)).sum::<f64>().sqrt();
-    Ok(Some((1.0 / largest, 1.0 / iteration.normalization.divisor(norm))))
+    // What is added to the norm is nothing beside one of this size.
+    Ok(Some((1.0 / largest, 1.0 / (iteration.normalization.factor * norm))))
 }
 
 /// f32 or f64, with the buffers of this thread.
@@ -226,5 +227,48 @@ fn gram_run<T: Element>(run: &[[f64; 3]], scratch: &mut Scratch<T>, out: &mut [T
         product(MatMut::from_column_major_slice_mut(out, m, n), x.transpose(), q, threads);
     } else {
         product(MatMut::from_column_major_slice_mut(out, n, m), q, x, threads);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::orthogonalize::testing::{norm, with_condition};
+    use crate::{NewtonSchulz, OddPolynomial};
+
+    /// The iteration in runs of `length` steps, without restarts in between.
+    fn in_runs<T: Element>(iteration: &Iteration<'_>, x: &[f32], (n, m): (usize, usize), length: usize) -> Vec<f64> {
+        let factor = scale(iteration, x).unwrap().unwrap().1;
+        let mut scratch = Scratch::<T>::new();
+        scratch.start = x.iter().map(|&x| T::from_f64(f64::from(x) * factor)).collect();
+        let mut out = vec![T::zero(); x.len()];
+        for run in iteration.steps.chunks(length) {
+            gram_run(run, &mut scratch, &mut out, Shape { n, m, row_major: true }, Threads::One);
+            scratch.start.copy_from_slice(&out);
+        }
+        out.into_iter().map(candle_core::WithDType::to_f64).collect()
+    }
+
+    #[test]
+    fn five_steps_on_one_gram_matrix_are_accurate_and_ten_are_not() {
+        let jordan = |steps| NewtonSchulz::jordan(steps).iteration();
+        let (you, polar) = (OddPolynomial::you(), OddPolynomial::polar_express());
+        for condition in [1e2, 1e4, 1e10, f64::INFINITY] {
+            let shape = (64, 256);
+            let x: Vec<f32> =
+                with_condition(shape, condition, 1).to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+            let error = |iteration: &Iteration<'_>, length| {
+                let plain = in_runs::<f64>(iteration, &x, shape, 1);
+                let single = in_runs::<f32>(iteration, &x, shape, length);
+                let difference: Vec<f64> = single.iter().zip(&plain).map(|(a, b)| a - b).collect();
+                norm(&difference) / norm(&plain)
+            };
+            assert!(error(&jordan(5), 5) < 1e-3 && error(&you.iteration(), 5) < 1e-3);
+            assert!(error(&polar.iteration(), 5) < 4e-3);
+            assert!(error(&jordan(10), 5) < 1e-2);
+            if condition > 1e4 {
+                assert!(error(&jordan(10), 10) > 1.0, "a restart would not be needed");
+            }
+        }
     }
 }

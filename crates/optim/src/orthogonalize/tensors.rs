@@ -26,7 +26,8 @@ pub(super) fn apply(iteration: &Iteration<'_>, matrices: &Tensor, dtype: DType) 
 fn normalized(x: &Tensor, normalization: Normalization) -> Result<Tensor> {
     let largest = x.abs()?.max_keepdim(D::Minus1)?.max_keepdim(1)?;
     // Squares of numbers up to 1 neither overflow nor vanish together.
-    let unit = largest.eq(0.0)?.where_cond(&largest.ones_like()?, &largest)?;
+    let smallest = if x.dtype() == DType::F64 { f64::MIN_POSITIVE } else { f64::from(f32::MIN_POSITIVE) };
+    let unit = largest.maximum(smallest)?;
     let scaled = x.broadcast_div(&unit)?;
     let norm = scaled.sqr()?.sum_keepdim(D::Minus1)?.sum_keepdim(1)?.sqrt()?;
     // max(factor·norm·unit + added, 1e-7)/unit, which cannot overflow for a large unit.
