@@ -52,7 +52,15 @@ pub(crate) fn eigh(matrix: MatRef<'_, f64>) -> Result<Eigh> {
 fn max_abs(matrix: MatRef<'_, f64>) -> f64 {
     let entries = matrix.col_iter().flat_map(|column| column.iter());
     // `f64::max` would drop a NaN.
-    entries.fold(0.0, |largest: f64, x| if x.is_nan() { f64::NAN } else if largest.is_nan() { largest } else { largest.max(x.abs()) })
+    entries.fold(0.0, |largest: f64, x| {
+        if x.is_nan() {
+            f64::NAN
+        } else if largest.is_nan() {
+            largest
+        } else {
+            largest.max(x.abs())
+        }
+    })
 }
 
 impl Eigh {

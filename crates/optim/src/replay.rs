@@ -1,5 +1,7 @@
 //! Reference trajectories: another implementation's weights, step by step, against ours.
 
+mod null_space;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
@@ -40,8 +42,11 @@ pub struct Replay {
     pub max_abs_diff: f64,
     /// The step, from 1, with that difference.
     pub worst_step: usize,
+    /// For SOAP on a matrix that is not square: whether a basis of the null space of the first gradient, which the
+    /// definition leaves open, was taken from `w.2`. For d dimensions these are d(d − 1)/2 numbers.
+    pub basis_from_reference: bool,
     /// The largest difference that counts as agreement, by type and rule: float64 1e-12 for SGD, NGD, NMD, SignGD and
-    /// Signum, 1e-9 for the others; float32 1e-5; 5e-3 for a bfloat16 reference.
+    /// Signum, 1e-5 for Shampoo, 1e-9 for the others; float32 1e-5, for SOAP 1e-4; 5e-3 for a bfloat16 reference.
     pub tolerance: f64,
 }
 
@@ -68,12 +73,6 @@ pub enum ReplayProblem {
     /// The metadata entry `case` is not of the right form.
     #[error("the metadata entry `case`: {0}")]
     Case(serde_json::Error),
-    /// A rule that is planned, but not there.
-    #[error("rule not supported yet: {optimizer} (supported: {})", RULE_NAMES.join(", "))]
-    NotYet {
-        /// The rule.
-        optimizer: String,
-    },
     /// A rule that nobody knows.
     #[error("unknown optimizer `{optimizer}` (supported: {})", RULE_NAMES.join(", "))]
     UnknownOptimizer {
@@ -147,7 +146,8 @@ pub enum ReplayProblem {
 ///
 /// The file is in safetensors format: `w.0`, then `grad.K` and `w.K` for K = 1…n, all of one shape and all float32 or
 /// all float64; the metadata entry `case` is the JSON of a [`Case`]. Our weights start at `w.0`; step K uses `grad.K`,
-/// and the result is compared with `w.K`, without ever being reset to it.
+/// and the result is compared with `w.K`, without ever being reset to it. What a rule leaves open is taken from the file
+/// ([`Replay::basis_from_reference`]).
 ///
 /// # Errors
 /// [`Error::Replay`] with the file and a [`ReplayProblem`]. A difference, however large, is not an error.
@@ -176,14 +176,25 @@ fn run(file: &Path, device: &Device) -> Result<Replay, ReplayProblem> {
     let start = trajectory.tensor("w.0", device)?;
     let weight = Var::from_tensor(&start).map_err(|e| failed(0)(e.into()))?;
     let params = vec![NamedParam::new("w", Role::Matrix, weight.clone())];
+    let soap = if let RuleConfig::Soap(soap) = &rule { Some(*soap) } else { None };
     let mut optimizer = Optimizer::new(params, &GroupRules::uniform(rule)).map_err(failed(0))?;
 
     let mut max_abs_diff = 0.0;
     let mut worst_step = 1;
+    let mut basis_from_reference = false;
     for step in 1..=case.steps {
         let mut gradients = GradStore::default();
-        gradients.insert(&weight, trajectory.tensor(&format!("grad.{step}"), device)?);
+        let gradient = trajectory.tensor(&format!("grad.{step}"), device)?;
         let expected = trajectory.tensor(&format!("w.{step}"), &Device::Cpu)?;
+        if step == 2
+            && let Some(soap) = &soap
+            && let Some(rule) = null_space::with_basis_of_reference(soap, optimizer.rule(0), &weight, &gradient, &expected)
+                .map_err(failed(step))?
+        {
+            optimizer.set_rule(0, rule);
+            basis_from_reference = true;
+        }
+        gradients.insert(&weight, gradient);
         optimizer.step(&gradients).map_err(failed(step))?;
         let difference = max_difference(&weight, &expected).map_err(failed(step))?;
         if difference > max_abs_diff {
@@ -192,7 +203,7 @@ fn run(file: &Path, device: &Device) -> Result<Replay, ReplayProblem> {
         }
     }
     let tolerance = tolerance(&case, start.dtype());
-    Ok(Replay { file: file.to_owned(), case, max_abs_diff, worst_step, tolerance })
+    Ok(Replay { file: file.to_owned(), case, max_abs_diff, worst_step, basis_from_reference, tolerance })
 }
 
 fn read_case(bytes: &[u8]) -> Result<Case, ReplayProblem> {
@@ -203,11 +214,7 @@ fn read_case(bytes: &[u8]) -> Result<Case, ReplayProblem> {
 
 /// The rule of a case, checked.
 fn rule_of(case: &Case) -> Result<RuleConfig, ReplayProblem> {
-    const PLANNED: [&str; 4] = ["shampoo", "soap", "dion", "scion"];
     let optimizer = case.optimizer.clone();
-    if PLANNED.contains(&optimizer.as_str()) {
-        return Err(ReplayProblem::NotYet { optimizer });
-    }
     if !RULE_NAMES.contains(&optimizer.as_str()) {
         return Err(ReplayProblem::UnknownOptimizer { optimizer });
     }
@@ -236,6 +243,10 @@ fn rule_of(case: &Case) -> Result<RuleConfig, ReplayProblem> {
 fn tolerance(case: &Case, dtype: DType) -> f64 {
     if case.hyper.get("bf16_reference") == Some(&Value::Bool(true)) {
         5e-3
+    } else if case.optimizer == "soap" && dtype == DType::F32 {
+        1e-4
+    } else if case.optimizer == "shampoo" {
+        1e-5
     } else if dtype == DType::F32 {
         1e-5
     } else if matches!(case.optimizer.as_str(), "sgd" | "ngd" | "nmd" | "signgd" | "signum") {

@@ -23,6 +23,10 @@ fn expected_tolerance(name: &str) -> f64 {
         5e-3
     } else if ["sgd", "ngd", "nmd", "signgd", "signum"].contains(&rule) {
         1e-12
+    } else if rule == "shampoo" {
+        1e-5
+    } else if rule == "soap" {
+        1e-4
     } else {
         1e-9
     }
@@ -31,7 +35,7 @@ fn expected_tolerance(name: &str) -> f64 {
 #[test]
 fn all_reference_trajectories_are_reproduced() {
     let files = golden_files();
-    assert_eq!(files.len(), 45);
+    assert_eq!(files.len(), 88);
     for file in files {
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
         let replay = replay(&file).unwrap();
@@ -42,5 +46,7 @@ fn all_reference_trajectories_are_reproduced() {
         assert!(replay.agrees(), "{name}: {:e} at step {}", replay.max_abs_diff, replay.worst_step);
         assert_eq!(replay.tolerance, expected_tolerance(&name), "{name}");
         assert_eq!(replay.case.steps, 12);
+        // Only these depend on a choice that the definition leaves open.
+        assert_eq!(replay.basis_from_reference, ["soap-4x6", "soap-6x4"].contains(&name.as_str()), "{name}");
     }
 }

@@ -7,7 +7,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use common::{bits, frobenius, max_abs, max_difference, normal, rule, with_singular_values};
 use isorate_optim::{
     Error, ExactPolar, GroupRules, IterationDtype, JORDAN_COEFFICIENTS, NamedParam, NewtonSchulz, OddPolynomial, Optimizer,
-    Orthogonalize, Orthogonalizer, Role, RuleConfig, Schedule,
+    Orthogonalize, Orthogonalizer, PolynomialSchedule, Role, RuleConfig,
 };
 use proptest::prelude::*;
 
@@ -20,7 +20,7 @@ fn all() -> Vec<Box<dyn Orthogonalize>> {
         Box::new(OddPolynomial::polar_express()),
         Box::new(OddPolynomial::custom(vec![[1.5, -0.5, 0.0]; 3])),
         Box::new(Orthogonalizer::NewtonSchulz(NewtonSchulz::default())),
-        Box::new(OddPolynomial { schedule: Schedule::You, dtype: IterationDtype::F16 }),
+        Box::new(OddPolynomial { schedule: PolynomialSchedule::You, dtype: IterationDtype::F16 }),
         Box::new(NewtonSchulz { steps: 5, dtype: IterationDtype::F64 }),
     ]
 }
@@ -141,8 +141,7 @@ fn not_a_number_is_an_error_on_the_cpu() {
                     match method.orthogonalize(&x) {
                         Err(Error::NonFiniteMatrix) => {}
                         Ok(o) => {
-                            let values: Vec<f64> =
-                                o.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+                            let values: Vec<f64> = o.to_dtype(DType::F64).unwrap().flatten_all().unwrap().to_vec1().unwrap();
                             assert!(values.iter().any(|x| x.is_nan()) && format!("{method:?}").contains("F16"), "{method:?}");
                         }
                         Err(other) => panic!("{method:?}: {other}"),
@@ -173,8 +172,7 @@ fn an_optimizer_step_has_the_bits_of_single_steps() {
                 (0..3).map(|k| normal(shapes[i], 100 + 10 * i as u64 + k).to_dtype(dtype).unwrap()).collect()
             };
             let vars: Vec<Var> = (0..shapes.len()).map(|i| Var::from_tensor(&start(i)).unwrap()).collect();
-            let params =
-                vars.iter().enumerate().map(|(i, v)| NamedParam::new(format!("{i}"), Role::Matrix, v.clone())).collect();
+            let params = vars.iter().enumerate().map(|(i, v)| NamedParam::new(format!("{i}"), Role::Matrix, v.clone())).collect();
             let mut optimizer = Optimizer::new(params, &GroupRules::uniform(rule(json))).unwrap();
             for k in 0..3 {
                 let mut store = candle_core::backprop::GradStore::default();
@@ -200,7 +198,7 @@ fn every_orthogonalizer_can_be_set() {
     let in_f64 = |schedule| Orthogonalizer::Polynomial(OddPolynomial { schedule, dtype: IterationDtype::F64 });
     let pairs = [
         (r#","orthogonalizer":"you""#, Orthogonalizer::Polynomial(OddPolynomial::you())),
-        (r#","orthogonalizer":"polar-express","ns_dtype":"f64""#, in_f64(Schedule::PolarExpress)),
+        (r#","orthogonalizer":"polar-express","ns_dtype":"f64""#, in_f64(PolynomialSchedule::PolarExpress)),
         (
             r#","orthogonalizer":"polynomial","coefficients":[[1.5,-0.5,0],[2,-1.5,0.5]]"#,
             Orthogonalizer::Polynomial(OddPolynomial::custom(vec![[1.5, -0.5, 0.0], [2.0, -1.5, 0.5]])),

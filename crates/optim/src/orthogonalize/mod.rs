@@ -17,7 +17,8 @@ use candle_core::{Device, Tensor};
 
 use crate::Result;
 
-pub use schedule::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, OddPolynomial, Schedule};
+pub(crate) use exact::spectral_power;
+pub use schedule::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, OddPolynomial, PolynomialSchedule};
 pub(crate) use settings::{Name, OrthogonalizerSettings};
 
 /// A map from a matrix X = U diag(σ) Vᵀ to a matrix with the same singular vectors and singular values at or near 1.

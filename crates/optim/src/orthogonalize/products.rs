@@ -45,12 +45,7 @@ impl Threads {
 const WHOLE: usize = 512;
 
 /// out ← lhs·rhs
-pub(super) fn product<T: Real + ComplexField>(
-    out: MatMut<'_, T>,
-    lhs: MatRef<'_, T>,
-    rhs: MatRef<'_, T>,
-    threads: Threads,
-) {
+pub(super) fn product<T: Real + ComplexField>(out: MatMut<'_, T>, lhs: MatRef<'_, T>, rhs: MatRef<'_, T>, threads: Threads) {
     let (rows, columns) = out.shape();
     if rows <= WHOLE && columns <= WHOLE {
         matmul(out, Accum::Replace, lhs, rhs, T::one(), Par::Seq);

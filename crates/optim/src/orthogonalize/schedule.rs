@@ -13,7 +13,7 @@ use crate::{Error, Result};
 /// Source: K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024.
 pub const JORDAN_COEFFICIENTS: (f64, f64, f64) = (3.4445, -4.7750, 2.0315);
 
-/// [`Schedule::You`].
+/// [`PolynomialSchedule::You`].
 const YOU: [[f64; 3]; 5] = [
     [4.0848, -6.8946, 2.9270],
     [3.9505, -6.3029, 2.6377],
@@ -22,7 +22,7 @@ const YOU: [[f64; 3]; 5] = [
     [2.8366, -3.0525, 1.2012],
 ];
 
-/// [`Schedule::PolarExpress`].
+/// [`PolynomialSchedule::PolarExpress`].
 const POLAR_EXPRESS: [[f64; 3]; 5] = [
     [8.156_554_524_902_461, -22.483_292_925_577_95, 15.878_769_915_207_462],
     [4.042_929_935_166_739, -2.808_917_465_908_714, 0.500_017_845_105_131_6],
@@ -108,7 +108,7 @@ impl NewtonSchulz {
 
 /// The coefficients (a, b, c) of each step of an [`OddPolynomial`], first step first.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Schedule {
+pub enum PolynomialSchedule {
     /// You Jiacheng's five steps, found by numerical search: (4.0848, −6.8946, 2.9270), (3.9505, −6.3029, 2.6377),
     /// (3.7418, −5.5913, 2.3037), (2.8769, −3.1427, 1.2046), (2.8366, −3.0525, 1.2012). Singular values σ/‖X‖_F of
     /// [0.01, 1] end in [0.978, 1.032].
@@ -126,7 +126,7 @@ pub enum Schedule {
     Custom(Vec<[f64; 3]>),
 }
 
-impl Schedule {
+impl PolynomialSchedule {
     pub(super) fn name(&self) -> &'static str {
         match self {
             Self::You => "you",
@@ -138,7 +138,7 @@ impl Schedule {
 
 /// A schedule of odd quintic polynomials X ← aX + (bA + cA²)X with A = XXᵀ, each step with its own (a, b, c).
 ///
-/// Singular vectors stay as they are, singular values go through the polynomials of the [`Schedule`], which also says
+/// Singular vectors stay as they are, singular values go through the polynomials of the [`PolynomialSchedule`], which also says
 /// how X is normalized. [`NewtonSchulz`] is the same with one polynomial repeated.
 ///
 /// ```
@@ -156,39 +156,39 @@ impl Schedule {
 #[derive(Clone, Debug, PartialEq)]
 pub struct OddPolynomial {
     /// The coefficients.
-    pub schedule: Schedule,
+    pub schedule: PolynomialSchedule,
     /// The type in which the iteration computes. Default: the type of the matrix.
     pub dtype: IterationDtype,
 }
 
 impl OddPolynomial {
-    /// [`Schedule::You`], in the type of the matrix.
+    /// [`PolynomialSchedule::You`], in the type of the matrix.
     pub fn you() -> Self {
-        Self { schedule: Schedule::You, dtype: IterationDtype::Tensor }
+        Self { schedule: PolynomialSchedule::You, dtype: IterationDtype::Tensor }
     }
 
-    /// [`Schedule::PolarExpress`], in the type of the matrix.
+    /// [`PolynomialSchedule::PolarExpress`], in the type of the matrix.
     pub fn polar_express() -> Self {
-        Self { schedule: Schedule::PolarExpress, dtype: IterationDtype::Tensor }
+        Self { schedule: PolynomialSchedule::PolarExpress, dtype: IterationDtype::Tensor }
     }
 
-    /// [`Schedule::Custom`], in the type of the matrix.
+    /// [`PolynomialSchedule::Custom`], in the type of the matrix.
     pub fn custom(coefficients: Vec<[f64; 3]>) -> Self {
-        Self { schedule: Schedule::Custom(coefficients), dtype: IterationDtype::Tensor }
+        Self { schedule: PolynomialSchedule::Custom(coefficients), dtype: IterationDtype::Tensor }
     }
 
     /// (a, b, c) of each step.
     pub fn coefficients(&self) -> &[[f64; 3]] {
         match &self.schedule {
-            Schedule::You => &YOU,
-            Schedule::PolarExpress => &POLAR_EXPRESS,
-            Schedule::Custom(coefficients) => coefficients,
+            PolynomialSchedule::You => &YOU,
+            PolynomialSchedule::PolarExpress => &POLAR_EXPRESS,
+            PolynomialSchedule::Custom(coefficients) => coefficients,
         }
     }
 
     pub(super) fn iteration(&self) -> Iteration<'_> {
         let normalization = match self.schedule {
-            Schedule::PolarExpress => Normalization { factor: 1.02, added: SMALLEST_NORM },
+            PolynomialSchedule::PolarExpress => Normalization { factor: 1.02, added: SMALLEST_NORM },
             _ => Normalization::PLAIN,
         };
         Iteration { name: self.schedule.name(), steps: self.coefficients().into(), normalization, dtype: self.dtype }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{IterationDtype, NewtonSchulz, OddPolynomial, Orthogonalizer, Schedule};
+use super::{IterationDtype, NewtonSchulz, OddPolynomial, Orthogonalizer, PolynomialSchedule};
 use crate::Result;
 use crate::rules::Check;
 
@@ -41,17 +41,18 @@ impl OrthogonalizerSettings {
             ("ns_dtype", dtype, self.ns_dtype.is_some()),
             ("coefficients", coefficients, self.coefficients.is_some()),
         ];
-        let polynomial = |schedule| Orthogonalizer::Polynomial(OddPolynomial { schedule, dtype: self.ns_dtype.unwrap_or_default() });
+        let polynomial =
+            |schedule| Orthogonalizer::Polynomial(OddPolynomial { schedule, dtype: self.ns_dtype.unwrap_or_default() });
         let orthogonalizer = match self.name {
             Name::Exact => Orthogonalizer::Exact,
             Name::NewtonSchulz => Orthogonalizer::NewtonSchulz(NewtonSchulz {
                 steps: self.ns_steps.unwrap_or(NewtonSchulz::default().steps),
                 dtype: self.ns_dtype.unwrap_or_default(),
             }),
-            Name::You => polynomial(Schedule::You),
-            Name::PolarExpress => polynomial(Schedule::PolarExpress),
+            Name::You => polynomial(PolynomialSchedule::You),
+            Name::PolarExpress => polynomial(PolynomialSchedule::PolarExpress),
             Name::Polynomial => match self.coefficients {
-                Some(coefficients) => polynomial(Schedule::Custom(coefficients)),
+                Some(coefficients) => polynomial(PolynomialSchedule::Custom(coefficients)),
                 None => {
                     return Err(format!(
                         "{rule}: orthogonalizer = \"polynomial\" needs `coefficients`, one [a, b, c] for each step"
@@ -60,9 +61,7 @@ impl OrthogonalizerSettings {
             },
         };
         match given.iter().find(|(_, has_meaning, given)| *given && !has_meaning) {
-            Some((key, ..)) => {
-                Err(format!("{rule}: `{key}` has no meaning with orthogonalizer = \"{}\"", orthogonalizer.name()))
-            }
+            Some((key, ..)) => Err(format!("{rule}: `{key}` has no meaning with orthogonalizer = \"{}\"", orthogonalizer.name())),
             None => Ok(orthogonalizer),
         }
     }
@@ -75,9 +74,9 @@ impl From<Orthogonalizer> for OrthogonalizerSettings {
             Orthogonalizer::Exact => (Name::Exact, None, None),
             Orthogonalizer::NewtonSchulz(it) => (Name::NewtonSchulz, Some(it.steps), None),
             Orthogonalizer::Polynomial(it) => match it.schedule {
-                Schedule::You => (Name::You, None, None),
-                Schedule::PolarExpress => (Name::PolarExpress, None, None),
-                Schedule::Custom(coefficients) => (Name::Polynomial, None, Some(coefficients)),
+                PolynomialSchedule::You => (Name::You, None, None),
+                PolynomialSchedule::PolarExpress => (Name::PolarExpress, None, None),
+                PolynomialSchedule::Custom(coefficients) => (Name::Polynomial, None, Some(coefficients)),
             },
         };
         Self { name, ns_steps, ns_dtype, coefficients }

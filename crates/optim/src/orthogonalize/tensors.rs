@@ -13,7 +13,8 @@ pub(super) fn apply(iteration: &Iteration<'_>, matrices: &Tensor, dtype: DType) 
     let tall = rows > columns;
     let x = normalized(matrices, iteration.normalization)?;
     let mut x = if tall { x.transpose(1, 2)?.contiguous()? } else { x }.to_dtype(dtype)?;
-    let eye = Tensor::eye(rows.min(columns), dtype, x.device())?.broadcast_as((x.dim(0)?, rows.min(columns), rows.min(columns)))?;
+    let eye =
+        Tensor::eye(rows.min(columns), dtype, x.device())?.broadcast_as((x.dim(0)?, rows.min(columns), rows.min(columns)))?;
     let eye = eye.contiguous()?;
     for run in iteration.runs(dtype, rows, columns) {
         x = gram_run(run, &x, &eye)?;

@@ -2,24 +2,34 @@
 
 mod adam;
 mod adamw;
+mod dion;
 mod muon;
 mod nmd;
+mod power;
+mod scion;
 mod sgd;
+mod shampoo;
 mod signum;
+mod soap;
 mod specgd;
 
 use candle_core::{Tensor, Var};
 
-use crate::elementwise::{ScaledAdd, update2};
-use crate::state::State;
+use crate::elementwise::{ScaledAdd, update2, updated2};
+use crate::state::{State, StateProblem};
 use crate::{Error, Orthogonalizer, Result};
 
 pub use adam::Adam;
 pub use adamw::AdamW;
+pub use dion::{Dion, Rank};
 pub use muon::{Muon, Scale};
 pub use nmd::Nmd;
+pub use power::Power;
+pub use scion::{Scion, ScionNorm};
 pub use sgd::Sgd;
+pub use shampoo::{Graft, Shampoo};
 pub use signum::Signum;
+pub use soap::Soap;
 pub use specgd::SpecGd;
 
 /// A rule with its state for one parameter.
@@ -91,6 +101,14 @@ impl Momentum {
         Ok(Self { average, ..*self })
     }
 
+    /// What M will be after taking the gradient in.
+    pub fn ahead(&self, gradient: &Tensor) -> Result<Tensor> {
+        match &self.average {
+            None => Ok(gradient.clone()),
+            Some(average) => updated2(&ScaledAdd { keep: self.beta, scale: 1.0 - self.beta }, average, gradient),
+        }
+    }
+
     /// Takes the gradient in and returns M.
     pub fn update<'a>(&'a mut self, gradient: &'a Tensor) -> Result<&'a Tensor> {
         match &self.average {
@@ -108,6 +126,17 @@ pub(crate) fn zeros(weight: &Var) -> Result<Var> {
     Ok(Var::zeros(weight.shape(), weight.dtype(), weight.device())?)
 }
 
+/// Takes a count out of a state.
+fn take_count(state: &mut State, name: &str) -> Result<usize> {
+    let number = state.take_number(name)?;
+    // Beyond 2⁵³ not every count is a number, and none is reached.
+    if number >= 0.0 && number.fract() == 0.0 && number <= (1_u64 << 53) as f64 {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number within the range")]
+        return Ok(number as usize);
+    }
+    Err(StateProblem::Kind { name: name.to_owned(), expected: "a count" }.into())
+}
+
 /// The matrix [r, c] that a rule for matrices sees: the first dimension, and all others together. None for scalars and
 /// vectors.
 pub(crate) fn matrix_shape(shape: &[usize]) -> Option<(usize, usize)> {
@@ -115,6 +144,12 @@ pub(crate) fn matrix_shape(shape: &[usize]) -> Option<(usize, usize)> {
         [] | [_] => None,
         [rows, rest @ ..] => Some((*rows, rest.iter().product())),
     }
+}
+
+/// Whether a setting that came later, such as `weight_decay`, is left out: settings from before it keep their text.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// Checks of single hyperparameters, shared by the rules.
