@@ -63,7 +63,7 @@ proptest! {
             .iter()
             .enumerate()
             // Every third shape comes twice, and types are mixed.
-            .flat_map(|(i, &(r, c))| (0..1 + i % 3 / 2).map(move |j| (r, c, i + 50 * j)))
+            .flat_map(|(i, &(r, c))| (0..=i % 3 / 2).map(move |j| (r, c, i + 50 * j)))
             .map(|(r, c, i)| {
                 let x = normal(&[r, c], (seed >> 1) + i as u64);
                 if i % 2 == 0 { x } else { x.to_dtype(DType::F32).unwrap() }
