@@ -1,10 +1,16 @@
 //! The optimizer: parameters, their rules and the step.
 
+mod saved;
+mod together;
+#[cfg(test)]
+mod untouched;
+
 use std::collections::BTreeSet;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, TensorId, Var};
 use rayon::prelude::*;
+use together::Together;
 
 use crate::config::Param;
 use crate::elementwise::shares_storage;
@@ -73,6 +79,7 @@ pub struct Optimizer {
     lr_factor: f64,
     /// One for each group.
     group_lr_factors: Vec<f64>,
+    steps: u64,
 }
 
 #[derive(Debug)]
@@ -140,7 +147,7 @@ impl Optimizer {
             return Err(RoutingProblem::AllFrozen { parameters: frozen.len() }.into());
         }
         let group_lr_factors = vec![1.0; routing.groups.len()];
-        Ok(Self { slots, frozen, routing, lr_factor: 1.0, group_lr_factors })
+        Ok(Self { slots, frozen, routing, lr_factor: 1.0, group_lr_factors, steps: 0 })
     }
 
     /// One step along the gradients of a loss.
@@ -167,10 +174,17 @@ impl Optimizer {
         let prepare = |(slot, gradient): &mut (&mut Slot, Tensor)| slot.rule.prepare(gradient).map_err(|e| slot.failed(e));
         active.par_iter_mut().filter(|(slot, _)| slot.var.device().is_cpu()).try_for_each(prepare)?;
         active.iter_mut().filter(|(slot, _)| !slot.var.device().is_cpu()).try_for_each(prepare)?;
+        let mut together = Together::default();
         for (slot, gradient) in active {
             let lr_factor = self.lr_factor * self.group_lr_factors[slot.group];
-            slot.update(|rule, weight| rule.step(weight, &gradient, lr_factor)).map_err(|e| slot.failed(e))?;
+            if slot.rule.orthogonalized().is_some() {
+                together.push(slot, gradient, lr_factor)?;
+            } else {
+                slot.update(|rule, weight| rule.step(weight, &gradient, lr_factor)).map_err(|e| slot.failed(e))?;
+            }
         }
+        together.finish()?;
+        self.steps += 1;
         Ok(())
     }
 
@@ -195,6 +209,12 @@ impl Optimizer {
     /// The current factor of the learning rates.
     pub fn lr_factor(&self) -> f64 {
         self.lr_factor
+    }
+
+    /// The number of steps made, which is also the number, from 0, of the step about to be made. It is part of the saved
+    /// state. A step that failed does not count.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Multiplies the learning rate of one group by `factor` from now on, besides the factor of all groups. Starts at

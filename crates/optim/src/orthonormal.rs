@@ -104,7 +104,9 @@ mod tests {
             }
             let length = dot(&x, &x).sqrt();
             let keep = length > 1e-10 * dot(column, column).sqrt();
-            x.iter_mut().for_each(|x| *x = if keep { *x / length } else { 0.0 });
+            for x in &mut x {
+                *x = if keep { *x / length } else { 0.0 };
+            }
             done.push(x);
         }
         done.concat()

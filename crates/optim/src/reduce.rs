@@ -113,14 +113,44 @@ pub(crate) fn frobenius_norm(tensor: &Tensor) -> Result<f64> {
     Ok(largest * sum_of_squares(&scaled)?.sqrt())
 }
 
+/// [`frobenius_norm`] of each tensor; those of f32 tensors on a device are read together.
+pub(crate) fn frobenius_norms<'a>(tensors: impl IntoIterator<Item = &'a Tensor> + Clone) -> Result<Vec<f64>> {
+    let mut all = tensors.clone().into_iter();
+    let first = all.next();
+    let together = |tensor: &Tensor| {
+        !tensor.device().is_cpu()
+            && tensor.dtype() == DType::F32
+            && first.is_some_and(|first| tensor.device().same_device(first.device()))
+    };
+    if !first.into_iter().chain(all).all(together) {
+        return tensors.into_iter().map(frobenius_norm).collect();
+    }
+    let squares: Vec<Tensor> = tensors.clone().into_iter().map(|t| total(&t.sqr()?)).collect::<Result<_>>()?;
+    let squares = if squares.is_empty() { Vec::new() } else { Tensor::stack(&squares, 0)?.to_vec1::<f32>()? };
+    let norm = |(tensor, square): (&Tensor, f32)| match f64::from(square) {
+        square if square.is_finite() && square > SAFE_SQUARE => Ok(square.sqrt()),
+        _ => frobenius_norm(tensor),
+    };
+    tensors.into_iter().zip(squares).map(norm).collect()
+}
+
 /// Below this the squares of f32 elements on a device may have been flushed to zero.
 const SAFE_SQUARE: f64 = 1e-30;
 
 fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
-    fn slice_sum<T: Real>(data: &[T]) -> f64 {
-        let pieces: Vec<f64> = data.par_chunks(PIECE).map(piece_sum).collect();
-        pieces.iter().sum()
+    {
+        let (storage, layout) = tensor.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(CpuStorage::F32(data)) => return Ok(slice_sum_of_squares(contiguous(data, layout)?)),
+            Storage::Cpu(CpuStorage::F64(data)) => return Ok(slice_sum_of_squares(contiguous(data, layout)?)),
+            _ => {}
+        }
     }
+    scalar(&total(&tensor.sqr()?)?)
+}
+
+/// Σx², in f64.
+pub(crate) fn slice_sum_of_squares<T: Real>(data: &[T]) -> f64 {
     fn piece_sum<T: Real>(piece: &[T]) -> f64 {
         // Eight running sums keep the additions independent, in a fixed order.
         let mut sums = [0.0_f64; 8];
@@ -137,15 +167,8 @@ fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
         }
         sums.iter().sum()
     }
-    {
-        let (storage, layout) = tensor.storage_and_layout();
-        match &*storage {
-            Storage::Cpu(CpuStorage::F32(data)) => return Ok(slice_sum(contiguous(data, layout)?)),
-            Storage::Cpu(CpuStorage::F64(data)) => return Ok(slice_sum(contiguous(data, layout)?)),
-            _ => {}
-        }
-    }
-    scalar(&total(&tensor.sqr()?)?)
+    let pieces: Vec<f64> = data.par_chunks(PIECE).map(piece_sum).collect();
+    pieces.iter().sum()
 }
 
 /// A tensor of one element as f64. The conversion is done on the CPU, since not every device has f64.

@@ -72,7 +72,8 @@ enum Side {
     Right,
 }
 
-/// ‖rule(QW) − Q·rule(W)‖_F relative to the distance moved, for gradients Qg, or the same on the right.
+/// ‖rule(QW) − Q·rule(W)‖_F relative to the distance moved, for gradients Qg, or the same on the right. Steps of a 1×1
+/// matrix may take each other back, so a distance under 0.01 counts as that.
 fn asymmetry(rule: &RuleConfig, shape: [usize; 2], steps: u64, side: Side, seed: u64) -> f64 {
     let q = rotation(if side == Side::Left { shape[0] } else { shape[1] }, seed);
     let turn = |x: &Tensor| match side {
@@ -86,7 +87,7 @@ fn asymmetry(rule: &RuleConfig, shape: [usize; 2], steps: u64, side: Side, seed:
     let gradients: Vec<Tensor> = (0..steps).map(|k| with_singular_values(shape[0], shape[1], &sigma, seed + 10 * k)).collect();
     let plain = run(&w, rule, &gradients);
     let turned = run(&turn(&w), rule, &gradients.iter().map(turn).collect::<Vec<_>>());
-    frobenius(&(turned - turn(&plain)).unwrap()) / frobenius(&(plain - w).unwrap())
+    frobenius(&(turned - turn(&plain)).unwrap()) / frobenius(&(plain - w).unwrap()).max(0.01)
 }
 
 /// Muon with every orthogonalizer that needs no settings of its own; serde names them.
@@ -159,7 +160,7 @@ fn other_rules_do_not_commute_and_this_is_by_how_much() {
         for (side, fails) in [(Side::Left, left), (Side::Right, right)] {
             let mean = mean_asymmetry(&rule(json), side);
             println!("{json} {side:?}: ‖rule(QW) − Q·rule(W)‖ is {mean:.2e} of the step");
-            assert_eq!(mean > 0.3, fails, "{json} {side:?}: {mean:e}");
+            assert_eq!(mean > 0.2, fails, "{json} {side:?}: {mean:e}");
             assert!(fails || mean < 1e-9, "{json} {side:?}: {mean:e}");
         }
     }

@@ -139,6 +139,8 @@ fn zero_gradients_move_nothing() {
             isorate_optim::RuleConfig::Nmd(r) => r.weight_decay = 0.0,
             isorate_optim::RuleConfig::Signum(r) => r.weight_decay = 0.0,
             isorate_optim::RuleConfig::SpecGd(r) => r.weight_decay = 0.0,
+            isorate_optim::RuleConfig::Shampoo(r) => r.weight_decay = 0.0,
+            isorate_optim::RuleConfig::Soap(r) => r.weight_decay = 0.0,
             isorate_optim::RuleConfig::Dion(r) => r.weight_decay = 0.0,
             isorate_optim::RuleConfig::Power(r) => r.weight_decay = 0.0,
             isorate_optim::RuleConfig::Scion(r) => r.constrained = false,

@@ -41,11 +41,11 @@ use crate::{Error, Result};
 /// Tensors of more dimensions, such as convolution filters [out, in, h, w], are matrices [out, in·h·w], also for
 /// √(r/c). Vectors are not accepted: their group has its own rule.
 ///
-/// Defaults, those of the reference implementation: momentum μ 0.95, rank fraction 1 (less for large matrices: the paper
-/// goes down to 1/16), weight decay 0.01; seed 0. Its usual learning rate is 0.01. State: M and Qᵀ, [k, min(r, c)].
+/// Defaults, those of the reference implementation: momentum μ 0.95, rank fraction 1 (less saves time on large matrices),
+/// weight decay 0.01; seed 0. Its usual learning rate is 0.01. State: M and Qᵀ, [k, min(r, c)].
 /// Cost: four products of 2rck operations on the device of the parameter, and a QR decomposition of
-/// max(r, c) × k on one thread of the CPU in f64 (from other devices that matrix is copied there and back); several
-/// parameters are decomposed in parallel.
+/// max(r, c) × k on one thread of the CPU in f64 (from other devices that matrix is copied there and back); parameters
+/// on the CPU are decomposed in parallel.
 ///
 /// In settings, `rank = 8` or `rank_fraction = 0.25`.
 ///
@@ -124,6 +124,10 @@ impl Hyper for Dion {
 
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
     }
 
     fn validate(&self) -> Result<()> {

@@ -32,7 +32,7 @@ use crate::state::State;
 ///
 /// Defaults: exponent 0.5, momentum 0, weight decay 0. State: one tensor when momentum > 0. Cost: one singular value
 /// decomposition in f64 on the CPU for a f64 parameter, one eigendecomposition of the smaller Gram matrix for f32
-/// (matrices on other devices are copied there and back); several parameters are decomposed in parallel.
+/// (matrices on other devices are copied there and back); parameters on the CPU are decomposed in parallel.
 ///
 /// Source: a family of this project, made to interpolate between the two rules. Its flow α̇ = (s_yx − s_xx α)ᵖ has a
 /// closed form; the crate `isorate-theory` has it as `Rule::Power`.
@@ -87,6 +87,10 @@ impl Hyper for Power {
 
     fn set_lr(&mut self, lr: f64) {
         self.lr = lr;
+    }
+
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
     }
 
     fn validate(&self) -> Result<()> {

@@ -3,10 +3,10 @@
 
 The updates are written from their definitions in NumPy, float64, with its own QR and singular value decompositions:
 
-- Dion: K. Ahn et al., "Dion: Distributed Orthonormalized Updates", arXiv 2504.05295, Algorithm 1; a wide matrix is
+- Dion: K. Ahn et al., "Dion: Distributed Orthonormalized Updates", arXiv 2504.05295; a wide matrix is
   transposed, as in the authors' implementation. Only the start of the basis (`start`) is this project's choice.
-- Scion: T. Pethick et al., "Training Deep Learning Models with Norm-Constrained LMOs", arXiv 2502.07529, Algorithms 1
-  and 2 with the norms of the authors' implementation, without the 1e-8 that it adds to lengths.
+- Scion: T. Pethick et al., "Training Deep Learning Models with Norm-Constrained LMOs", arXiv 2502.07529,
+  with the norms of the authors' implementation, without the 1e-8 that it adds to lengths.
 - The spectral-power rule: U diag(sigma^p) V^T.
 
 Run: python make_dion_scion_power.py (needs NumPy alone; the files come out the same each time up to the last digits).
