@@ -71,7 +71,7 @@ pub fn measure(works: &[Work], effort: &Effort, mut watch: impl FnMut(&str)) -> 
         let mut repeats = 1;
         for _ in 0..WARM_UP {
             let milliseconds = time(1, &mut call)?;
-            repeats = (SHORTEST_MILLISECONDS / milliseconds).ceil().clamp(1.0, 1000.0) as usize;
+            repeats = repeats_for(milliseconds);
         }
         let (mut products, mut calls) = (Vec::new(), Vec::new());
         let start = Instant::now();
@@ -86,13 +86,18 @@ pub fn measure(works: &[Work], effort: &Effort, mut watch: impl FnMut(&str)) -> 
     Ok(measurements)
 }
 
+/// Calls in a round.
+fn repeats_for(milliseconds: f64) -> u32 {
+    (1..1000).find(|&repeats| f64::from(repeats) * milliseconds >= SHORTEST_MILLISECONDS).unwrap_or(1000)
+}
+
 /// Milliseconds of one of `repeats` calls.
-fn time(repeats: usize, call: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
+fn time(repeats: u32, call: &mut dyn FnMut() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     for _ in 0..repeats {
         call()?;
     }
-    Ok(start.elapsed().as_secs_f64() * 1e3 / repeats as f64)
+    Ok(start.elapsed().as_secs_f64() * 1e3 / f64::from(repeats))
 }
 
 impl Measurement {
@@ -142,6 +147,11 @@ mod tests {
         let measurement = Measurement::new(&work(None), &mut [1.0], &mut [2.0], 1);
         let json = serde_json::to_string(&measurement).unwrap();
         assert_eq!(json, r#"{"work":"a/b","milliseconds":2.0,"gflops":null,"fraction_of_matmul":null,"threads":1}"#);
+    }
+
+    #[test]
+    fn short_works_are_repeated() {
+        assert_eq!([5.0, 2.0, 0.9, 1e-9, 0.0].map(repeats_for), [1, 1, 3, 1000, 1000]);
     }
 
     #[test]
