@@ -136,6 +136,8 @@ fn zero_gradients_move_nothing() {
             isorate_optim::RuleConfig::Adam(r) => (r.weight_decay, r.eps) = (0.0, 0.0),
             isorate_optim::RuleConfig::AdamW(r) => (r.weight_decay, r.eps) = (0.0, 0.0),
             isorate_optim::RuleConfig::Muon(r) => r.weight_decay = 0.0,
+            isorate_optim::RuleConfig::Shampoo(r) => (r.weight_decay, r.eps) = (0.0, 0.0),
+            isorate_optim::RuleConfig::Soap(r) => (r.weight_decay, r.eps) = (0.0, 0.0),
             _ => {}
         }
         let end = run(&start, &rule, &[zero.clone(), zero.clone()]);

@@ -64,6 +64,9 @@ pub fn all_rules() -> Vec<RuleConfig> {
         r#"{"rule":"specgd","lr":0.1}"#,
         r#"{"rule":"muon","lr":0.1,"weight_decay":0.01}"#,
         r#"{"rule":"muon","lr":0.1,"orthogonalizer":"exact","nesterov":false,"scale":"spectral"}"#,
+        r#"{"rule":"shampoo","lr":0.1,"eps":1e-6}"#,
+        r#"{"rule":"shampoo","lr":0.1,"beta2":0.95,"eps":1e-6,"weight_decay":0.01,"precondition_every":2,"start_step":1,"max_dim":100,"graft":"adam"}"#,
+        r#"{"rule":"soap","lr":0.1,"precondition_every":2}"#,
     ]
     .map(rule)
     .to_vec()
