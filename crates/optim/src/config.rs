@@ -3,7 +3,9 @@
 use candle_core::Var;
 use serde::{Deserialize, Serialize};
 
-use crate::rules::{Adam, AdamW, Muon, Nmd, Rule, Sgd, Shampoo, Signum, Soap, SpecGd, matrix_shape};
+use crate::rules::{
+    Adam, AdamW, Dion, Muon, Nmd, Power, Rule, Scion, ScionNorm, Sgd, Shampoo, Signum, Soap, SpecGd, matrix_shape,
+};
 use crate::{Error, Result, Role};
 
 /// What every set of hyperparameters can do.
@@ -14,6 +16,8 @@ pub(crate) trait Hyper {
     fn lr(&self) -> f64;
     /// Another learning rate.
     fn set_lr(&mut self, lr: f64);
+    /// The weight decay.
+    fn weight_decay(&self) -> f64;
     /// Checks every hyperparameter.
     fn validate(&self) -> Result<()>;
     /// The rule with fresh state for one parameter.
@@ -25,6 +29,8 @@ pub(crate) trait Hyper {
 pub(crate) struct Param<'a> {
     pub name: &'a str,
     pub role: Role,
+    /// The name of its group.
+    pub group: &'a str,
     /// f32 or f64.
     pub var: &'a Var,
 }
@@ -35,7 +41,7 @@ impl Param<'_> {
         matrix_shape(self.var.dims()).ok_or_else(|| Error::NotAMatrix {
             name: self.name.to_owned(),
             shape: self.var.dims().to_vec(),
-            role: self.role,
+            group: self.group.to_owned(),
             rule,
         })
     }
@@ -44,9 +50,10 @@ impl Param<'_> {
 /// One update rule with its hyperparameters.
 ///
 /// In settings it is a table whose key `rule` chooses among `sgd`, `adam`, `adamw`, `nmd`, `signum`, `specgd`, `muon`,
-/// `shampoo` and `soap`, and also `ngd` and `signgd`, which are `nmd` and `signum` without momentum. `lr` is required;
-/// every other hyperparameter has the default stated in the documentation of its rule. Unknown keys are errors.
-/// Serialization writes every hyperparameter that has a meaning of its own, under the first nine names.
+/// `shampoo`, `soap`, `dion`, `scion` and `power`, and also `ngd` and `signgd`, which are `nmd` and `signum` without
+/// momentum. `lr` is required; every other hyperparameter has the default stated in the documentation of its rule.
+/// Unknown keys are errors. Serialization uses the first twelve names and writes every hyperparameter that has a meaning
+/// of its own; `weight_decay` of `nmd`, `signum`, `specgd` and `power` only when it is not 0.
 ///
 /// ```
 /// use isorate_optim::RuleConfig;
@@ -76,11 +83,17 @@ pub enum RuleConfig {
     Shampoo(Shampoo),
     /// SOAP.
     Soap(Soap),
+    /// Dion.
+    Dion(Dion),
+    /// Scion.
+    Scion(Scion),
+    /// The spectral-power rule.
+    Power(Power),
 }
 
 /// The names that `rule = "…"` accepts.
-pub(crate) const RULE_NAMES: [&str; 11] =
-    ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "shampoo", "soap"];
+pub(crate) const RULE_NAMES: [&str; 14] =
+    ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "shampoo", "soap", "dion", "scion", "power"];
 
 /// The same expression for the hyperparameters of whichever rule it is.
 macro_rules! each {
@@ -95,6 +108,9 @@ macro_rules! each {
             RuleConfig::Muon($rule) => $body,
             RuleConfig::Shampoo($rule) => $body,
             RuleConfig::Soap($rule) => $body,
+            RuleConfig::Dion($rule) => $body,
+            RuleConfig::Scion($rule) => $body,
+            RuleConfig::Power($rule) => $body,
         }
     };
 }
@@ -121,19 +137,34 @@ impl RuleConfig {
         self
     }
 
+    /// The weight decay: 1 for Scion in its constrained form, 0 in the other.
+    pub fn weight_decay(&self) -> f64 {
+        each!(self, rule => rule.weight_decay())
+    }
+
     /// Whether the rule needs parameters of at least two dimensions.
     pub fn needs_matrices(&self) -> bool {
-        matches!(self, Self::SpecGd(_) | Self::Muon(_))
+        match self {
+            Self::SpecGd(_) | Self::Muon(_) | Self::Dion(_) => true,
+            Self::Scion(rule) => rule.norm.needs_matrices(),
+            _ => false,
+        }
+    }
+
+    /// Whether the rule treats a tensor of three or more dimensions as a matrix.
+    pub(crate) fn flattens_filters(&self) -> bool {
+        !matches!(self, Self::Sgd(_) | Self::Adam(_) | Self::AdamW(_) | Self::Nmd(_) | Self::Signum(_))
     }
 
     /// What vectors get when every parameter is under this rule: the rule itself if it accepts them; for SpecGD, NGD
-    /// with the same learning rate, which is steepest descent in the norm that fits a vector; for Muon,
-    /// [`AdamW::beside_muon`].
+    /// with the same learning rate, which is steepest descent in the norm that fits a vector; for Muon and Dion,
+    /// [`AdamW::beside_muon`]; for Scion, Scion in the norm for vectors.
     #[must_use]
     pub fn for_vectors(self) -> Self {
         match self {
-            Self::SpecGd(rule) => Self::Nmd(Nmd::ngd(rule.lr)),
-            Self::Muon(_) => Self::AdamW(AdamW::beside_muon()),
+            Self::SpecGd(rule) => Self::Nmd(Nmd { weight_decay: rule.weight_decay, ..Nmd::ngd(rule.lr) }),
+            Self::Muon(_) | Self::Dion(_) => Self::AdamW(AdamW::beside_muon()),
+            Self::Scion(rule) if rule.norm.needs_matrices() => Self::Scion(Scion { norm: ScionNorm::Auto, ..rule }),
             other => other,
         }
     }
@@ -168,6 +199,9 @@ enum Tagged {
     Muon(Muon),
     Shampoo(Shampoo),
     Soap(Soap),
+    Dion(Dion),
+    Scion(Scion),
+    Power(Power),
 }
 
 /// A rule whose momentum may be spelled out, as 0.
@@ -177,6 +211,8 @@ struct WithoutMomentum {
     lr: f64,
     #[serde(default)]
     momentum: f64,
+    #[serde(default)]
+    weight_decay: f64,
 }
 
 impl WithoutMomentum {
@@ -197,14 +233,19 @@ impl TryFrom<Tagged> for RuleConfig {
             Tagged::Sgd(rule) => Self::Sgd(rule),
             Tagged::Adam(rule) => Self::Adam(rule),
             Tagged::AdamW(rule) => Self::AdamW(rule),
-            Tagged::Ngd(rule) => Self::Nmd(Nmd::ngd(rule.lr("ngd", "nmd")?)),
+            Tagged::Ngd(rule) => Self::Nmd(Nmd { weight_decay: rule.weight_decay, ..Nmd::ngd(rule.lr("ngd", "nmd")?) }),
             Tagged::Nmd(rule) => Self::Nmd(rule),
-            Tagged::SignGd(rule) => Self::Signum(Signum::signgd(rule.lr("signgd", "signum")?)),
+            Tagged::SignGd(rule) => {
+                Self::Signum(Signum { weight_decay: rule.weight_decay, ..Signum::signgd(rule.lr("signgd", "signum")?) })
+            }
             Tagged::Signum(rule) => Self::Signum(rule),
             Tagged::SpecGd(rule) => Self::SpecGd(rule),
             Tagged::Muon(rule) => Self::Muon(rule),
             Tagged::Shampoo(rule) => Self::Shampoo(rule),
             Tagged::Soap(rule) => Self::Soap(rule),
+            Tagged::Dion(rule) => Self::Dion(rule),
+            Tagged::Scion(rule) => Self::Scion(rule),
+            Tagged::Power(rule) => Self::Power(rule),
         })
     }
 }

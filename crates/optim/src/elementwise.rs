@@ -101,9 +101,10 @@ impl Update2 for AverageSquare {
     }
 }
 
-/// y ← y − step·sign(x), with sign(0) = 0
+/// y ← keep·y − step·sign(x), with sign(0) = 0
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SignStep {
+    pub keep: f64,
     pub step: f64,
 }
 
@@ -113,10 +114,10 @@ impl Update2 for SignStep {
         let zero = T::zero();
         let up = if x > zero { step } else { zero };
         let down = if x < zero { step } else { zero };
-        y - (up - down)
+        T::from_f64(self.keep) * y - (up - down)
     }
     fn composed(&self, y: &Tensor, x: &Tensor) -> candle_core::Result<Tensor> {
-        y - (x.sign()? * self.step)?
+        (y * self.keep)? - (x.sign()? * self.step)?
     }
 }
 
@@ -345,7 +346,7 @@ mod tests {
         let (x, z) = (sample(2.0), sample(3.0));
         check2(&ScaledAdd { keep: 0.9, scale: -0.3 }, &x);
         check2(&AverageSquare { keep: 0.99 }, &x);
-        check2(&SignStep { step: 0.1 }, &x);
+        check2(&SignStep { keep: 0.97, step: 0.1 }, &x);
         check3(&ScaledAdd2 { keep: 0.9, scale1: 0.2, scale2: -0.7 }, &x, &z);
         check3(&AdamStep { keep: 0.99, step: 0.01, root: 0.3, eps: 1e-8 }, &x, &z.sqr().unwrap());
     }

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
-use crate::groups::Role;
+use crate::groups::RoutingProblem;
 use crate::probe::ProbeProblem;
 use crate::replay::ReplayProblem;
 use crate::state::StateProblem;
+use crate::state_file::StateFileProblem;
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -27,13 +28,16 @@ pub enum Error {
         requirement: &'static str,
     },
     /// The rule of one group is not valid.
-    #[error("group `{role}`: {problem}")]
+    #[error("group `{group}`: {problem}")]
     Group {
         /// The group.
-        role: Role,
+        group: String,
         /// What is wrong with its rule.
         problem: Box<Error>,
     },
+    /// Groups that are not valid, or do not fit the parameters.
+    #[error(transparent)]
+    Routing(RoutingProblem),
     /// A factor for the learning rate that is negative or not finite.
     #[error("learning-rate factor = {0}, but it must be finite and not negative")]
     LrFactor(f64),
@@ -59,9 +63,9 @@ pub enum Error {
         /// Its shape.
         shape: Vec<usize>,
     },
-    /// A parameter that is neither f32 nor f64.
+    /// A parameter of a type that has no arithmetic here: integers and floats of 8 bits and less.
     #[error(
-        "parameter `{name}` is {dtype:?}, but optimizer states need f32 or f64\nhint: keep the weights in f32 and convert them in the forward pass"
+        "parameter `{name}` is {dtype:?}, but it must be f32, f64, bf16 or f16\nhint: keep weights in f32 and convert them in the forward pass; put what is no weight into a frozen group"
     )]
     ParameterDtype {
         /// The parameter.
@@ -71,7 +75,7 @@ pub enum Error {
     },
     /// A rule for matrices met a parameter that is not one.
     #[error(
-        "parameter `{name}` of shape {shape:?} is in group `{role}` under {rule}, which needs at least two dimensions\nhint: give it the role `vector`, or choose another rule for the group"
+        "parameter `{name}` of shape {shape:?} is in group `{group}` under {rule}, which needs at least two dimensions\nhint: give it the role `vector`, put a group that takes it before `{group}`, or choose another rule for the group"
     )]
     NotAMatrix {
         /// The parameter.
@@ -79,9 +83,23 @@ pub enum Error {
         /// Its shape.
         shape: Vec<usize>,
         /// Its group.
-        role: Role,
+        group: String,
         /// The group's rule.
         rule: &'static str,
+    },
+    /// A rank that a matrix cannot have.
+    #[error(
+        "parameter `{name}` is a {rows}×{columns} matrix, too small for dion with rank = {rank}\nhint: a rank is at most min(r, c); give `rank_fraction`, or another rule to its group"
+    )]
+    RankTooLarge {
+        /// The parameter.
+        name: String,
+        /// The rank asked for.
+        rank: usize,
+        /// Rows of the matrix.
+        rows: usize,
+        /// Columns of the matrix.
+        columns: usize,
     },
     /// A tensor for an orthogonalizer that is not a non-empty matrix.
     #[error("an orthogonalizer needs a matrix with at least one element, not a tensor of shape {shape:?}")]
@@ -192,6 +210,17 @@ pub enum Error {
     /// A state that does not fit the rule that is to take it.
     #[error("state: {0}")]
     State(StateProblem),
+    /// A state file that cannot be written or taken. Nothing was changed.
+    #[error("{}: {problem}", file.display())]
+    StateFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: Box<StateFileProblem>,
+    },
+    /// The variables hold the averages of the weights, and not the weights.
+    #[error("the averages of the weights are in the place of the weights\nhint: call WeightEma::restore first")]
+    AveragesInPlace,
     /// A reference trajectory that cannot be replayed.
     #[error("{}: {problem}", file.display())]
     Replay {

@@ -1,7 +1,8 @@
 //! The optimizer: parameters, their rules and the step.
 
+mod saved;
+
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, TensorId, Var};
@@ -9,10 +10,12 @@ use rayon::prelude::*;
 
 use crate::config::Param;
 use crate::elementwise::shares_storage;
+use crate::groups::{GroupLine, describe, natural};
+use crate::half::{store, working_copy, working_dtype};
 use crate::orthogonalize::device_name;
 use crate::reduce::first_not_finite;
 use crate::rules::Rule;
-use crate::{Error, GroupRules, NamedParam, Result, Role, RuleConfig};
+use crate::{Error, NamedParam, Result, Role, Routing, RoutingProblem, RuleConfig};
 
 /// Updates a list of parameters, each by the rule of its group.
 ///
@@ -33,75 +36,120 @@ use crate::{Error, GroupRules, NamedParam, Result, Role, RuleConfig};
 /// }
 /// # Ok::<(), isorate_optim::Error>(())
 /// ```
+///
+/// # Half precision
+/// Parameters may be bf16 or f16. Their rules work in f32: the weight and the gradient are converted, the state is kept
+/// in f32, and once per step the new weight is rounded to the nearest value of its type, ties to even. The gradient may
+/// be in the type of the parameter or in f32.
+///
+/// There is no hidden copy of the weights in f32, so an update smaller than half the distance between neighbouring
+/// values is lost: 2⁻⁹ to 2⁻⁸ of the weight in bf16 (0.2 to 0.4 %), 2⁻¹² to 2⁻¹¹ in f16. Small learning rates then stop
+/// the training of large weights. Where memory allows, keep the weights in f32 and convert them in the forward pass:
+///
+/// ```
+/// use candle_core::{DType, Device, Tensor, Var};
+/// use isorate_optim::{NamedParam, Optimizer, Role, RuleConfig, Routing, Sgd};
+///
+/// let weight = Var::new(&[[1.0_f32, 1.0]], &Device::Cpu)?;
+/// let half = Var::from_tensor(&weight.to_dtype(DType::BF16)?)?;
+/// let params = vec![
+///     NamedParam::new("half", Role::Matrix, half.clone()),
+///     NamedParam::new("weight", Role::Matrix, weight.clone()),
+/// ];
+/// let mut optimizer = Optimizer::new(params, Routing::uniform(RuleConfig::Sgd(Sgd::new(0.001))))?;
+/// for _ in 0..10 {
+///     let in_forward_pass = weight.to_dtype(DType::BF16)?;
+///     optimizer.backward_step(&(half.sum_all()? + in_forward_pass.sum_all()?)?)?;
+/// }
+/// assert_eq!(half.to_dtype(DType::F32)?.to_vec2::<f32>()?, [[1.0, 1.0]]);
+/// assert!(weight.to_vec2::<f32>()?[0].iter().all(|w| (w - 0.99).abs() < 1e-6));
+/// # Ok::<(), isorate_optim::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Optimizer {
+    /// The parameters that are updated, in the natural order of their names.
     slots: Vec<Slot>,
+    /// The others.
+    frozen: Vec<Assignment>,
+    routing: Routing,
     lr_factor: f64,
+    /// One for each group.
+    group_lr_factors: Vec<f64>,
+    steps: u64,
 }
 
 #[derive(Debug)]
 struct Slot {
     assignment: Assignment,
+    /// The index of its group.
+    group: usize,
     var: Var,
+    /// The type of the gradients and the state.
+    working: DType,
     rule: Box<dyn Rule>,
 }
 
-/// Which rule a parameter got.
+/// Which group and rule a parameter got.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assignment {
     /// The parameter.
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// Its group.
+    /// Its element type.
+    pub dtype: DType,
+    /// Its role.
     pub role: Role,
-    /// The group's rule.
-    pub rule: RuleConfig,
+    /// The name of its group.
+    pub group: String,
+    /// The group's rule; None when it is frozen.
+    pub rule: Option<RuleConfig>,
+}
+
+impl Assignment {
+    /// The name of the rule in settings, or `frozen`.
+    pub fn rule_name(&self) -> &'static str {
+        self.rule.as_ref().map_or("frozen", RuleConfig::name)
+    }
 }
 
 impl Optimizer {
-    /// An optimizer with fresh state. Parameters are updated in the order given; it does not influence the result.
+    /// An optimizer with fresh state for parameters divided by a [`Routing`] or by [`GroupRules`](crate::GroupRules).
+    /// The order of the list does not matter: parameters are updated and listed in the natural order of their names.
     ///
     /// # Errors
-    /// When a rule is not valid, the list is empty, a name or a variable appears twice, a parameter is empty or neither
-    /// f32 nor f64, or the rule of its group cannot handle its shape.
-    pub fn new(params: Vec<NamedParam>, groups: &GroupRules) -> Result<Self> {
-        groups.validate()?;
-        if params.is_empty() {
-            return Err(Error::NoParameters);
+    /// [`Error::Group`] when the rule of a group is not valid; [`Error::Routing`] when groups contradict each other, take
+    /// a parameter too few, or have a pattern without a parameter; [`Error::NoParameters`], [`Error::DuplicateName`] and
+    /// [`Error::SharedVariable`] for the list as such; [`Error::EmptyParameter`], [`Error::ParameterDtype`] and
+    /// [`Error::NotAMatrix`] for a parameter that its rule cannot handle.
+    pub fn new(mut params: Vec<NamedParam>, routing: impl Into<Routing>) -> Result<Self> {
+        let routing = routing.into();
+        routing.validate()?;
+        check_list(&params)?;
+        params.sort_by(|a, b| natural(&a.name, &b.name));
+        let assigned = routing.assign(&params)?;
+        let (mut slots, mut frozen) = (Vec::with_capacity(params.len()), Vec::new());
+        for (NamedParam { name, role, var }, group) in params.into_iter().zip(assigned) {
+            let config = &routing.groups[group];
+            let (shape, dtype) = (var.dims().to_vec(), var.dtype());
+            let (name_of_group, rule) = (config.name.clone(), config.rule.clone());
+            let assignment = Assignment { name, shape, dtype, role, group: name_of_group, rule };
+            match &config.rule {
+                Some(rule) => slots.push(Slot::new(assignment, group, var, rule)?),
+                None => frozen.push(assignment),
+            }
         }
-        let mut names: BTreeSet<String> = BTreeSet::new();
-        let mut variables: Vec<(TensorId, String)> = Vec::with_capacity(params.len());
-        let mut slots = Vec::with_capacity(params.len());
-        for NamedParam { name, role, var } in params {
-            if !names.insert(name.clone()) {
-                return Err(Error::DuplicateName(name));
-            }
-            if let Some((_, first)) = variables.iter().find(|(id, _)| *id == var.id()) {
-                return Err(Error::SharedVariable { first: first.clone(), second: name });
-            }
-            variables.push((var.id(), name.clone()));
-            let shape = var.dims().to_vec();
-            if var.elem_count() == 0 {
-                return Err(Error::EmptyParameter { name, shape });
-            }
-            if !matches!(var.dtype(), DType::F32 | DType::F64) {
-                return Err(Error::ParameterDtype { name, dtype: var.dtype() });
-            }
-            if var.dtype() == DType::F64 && var.device().is_metal() {
-                return Err(Error::NoF64OnMetal { name });
-            }
-            let config = groups.get(role).clone();
-            let rule = config.build(&Param { name: &name, role, var: &var })?;
-            slots.push(Slot { assignment: Assignment { name, shape, role, rule: config }, var, rule });
+        if slots.is_empty() {
+            return Err(RoutingProblem::AllFrozen { parameters: frozen.len() }.into());
         }
-        Ok(Self { slots, lr_factor: 1.0 })
+        let group_lr_factors = vec![1.0; routing.groups.len()];
+        Ok(Self { slots, frozen, routing, lr_factor: 1.0, group_lr_factors, steps: 0 })
     }
 
     /// One step along the gradients of a loss.
     ///
     /// A parameter without a gradient is skipped, together with its state, as in PyTorch and candle: layers may be
-    /// frozen or unused. All gradients are checked before anything is updated.
+    /// unused. All gradients but those of frozen parameters are checked before anything is updated.
     ///
     /// # Errors
     /// [`Error::NoGradients`] when no parameter has a gradient, [`Error::NonFiniteGradient`] when one holds a NaN or an
@@ -123,8 +171,10 @@ impl Optimizer {
         active.par_iter_mut().filter(|(slot, _)| slot.var.device().is_cpu()).try_for_each(prepare)?;
         active.iter_mut().filter(|(slot, _)| !slot.var.device().is_cpu()).try_for_each(prepare)?;
         for (slot, gradient) in active {
-            slot.rule.step(&slot.var, &gradient, self.lr_factor).map_err(|e| slot.failed(e))?;
+            let lr_factor = self.lr_factor * self.group_lr_factors[slot.group];
+            slot.update(|rule, weight| rule.step(weight, &gradient, lr_factor)).map_err(|e| slot.failed(e))?;
         }
+        self.steps += 1;
         Ok(())
     }
 
@@ -142,10 +192,7 @@ impl Optimizer {
     /// # Errors
     /// [`Error::LrFactor`] when `factor` is negative or not finite.
     pub fn set_lr_factor(&mut self, factor: f64) -> Result<()> {
-        if !(factor.is_finite() && factor >= 0.0) {
-            return Err(Error::LrFactor(factor));
-        }
-        self.lr_factor = factor;
+        self.lr_factor = checked_factor(factor)?;
         Ok(())
     }
 
@@ -154,9 +201,22 @@ impl Optimizer {
         self.lr_factor
     }
 
-    /// Each parameter with its rule, in the order of the updates.
-    pub fn assignments(&self) -> impl ExactSizeIterator<Item = &Assignment> {
-        self.slots.iter().map(|slot| &slot.assignment)
+    /// The number of steps made, which is also the number, from 0, of the step about to be made. It is part of the saved
+    /// state. A step that failed does not count.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Multiplies the learning rate of one group by `factor` from now on, besides the factor of all groups. Starts at
+    /// 1; not cumulative; without effect on a frozen group. A factor of 0 stops the updates of a group while its state
+    /// goes on averaging gradients.
+    ///
+    /// # Errors
+    /// [`Error::LrFactor`] when `factor` is negative or not finite, [`Error::Routing`] when there is no such group.
+    pub fn set_group_lr_factor(&mut self, group: &str, factor: f64) -> Result<()> {
+        let index = self.group_index(group)?;
+        self.group_lr_factors[index] = checked_factor(factor)?;
+        Ok(())
     }
 
     /// The rule of the parameter with this index.
@@ -169,22 +229,87 @@ impl Optimizer {
         self.slots[index].rule = rule;
     }
 
-    /// A table of the parameters, one line each: role, rule, name, shape.
+    /// The current factor of one group, without that of all groups.
+    ///
+    /// # Errors
+    /// [`Error::Routing`] when there is no such group.
+    pub fn group_lr_factor(&self, group: &str) -> Result<f64> {
+        Ok(self.group_lr_factors[self.group_index(group)?])
+    }
+
+    fn group_index(&self, group: &str) -> Result<usize> {
+        self.routing.groups.iter().position(|g| g.name == group).ok_or_else(|| {
+            let groups = self.routing.groups.iter().map(|group| group.name.clone()).collect();
+            RoutingProblem::UnknownGroup { name: group.to_owned(), groups }.into()
+        })
+    }
+
+    /// The groups.
+    pub fn routing(&self) -> &Routing {
+        &self.routing
+    }
+
+    /// Each parameter with its group and rule, in the natural order of their names, the frozen ones last.
+    pub fn assignments(&self) -> impl Iterator<Item = &Assignment> {
+        self.slots.iter().map(|slot| &slot.assignment).chain(&self.frozen)
+    }
+
+    /// What went where, as two tables: the groups with their rules, learning rates (and their factors, when they are not
+    /// 1), weight decays, and the number of their parameters and elements; and the parameters with their groups. Where
+    /// a rule sees filters as a matrix, that follows the shape. [`Routing`] shows an example.
     pub fn describe(&self) -> String {
-        let width = self.assignments().map(|a| a.name.chars().count()).max().unwrap_or(0);
-        let mut text = String::new();
-        for a in self.assignments() {
-            let (role, rule) = (a.role, a.rule.name());
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{role:<9}  {rule:<6}  {:<width$}  {:?}", a.name, a.shape);
-        }
-        text
+        let line = |(group, &factor)| GroupLine { group, lr_factor: self.lr_factor * factor };
+        let groups: Vec<_> = self.routing.groups.iter().zip(&self.group_lr_factors).map(line).collect();
+        describe(&groups, &self.assignments().collect::<Vec<_>>())
     }
 }
 
+/// An error for an empty list, and for a name or a variable that appears twice.
+fn check_list(params: &[NamedParam]) -> Result<()> {
+    if params.is_empty() {
+        return Err(Error::NoParameters);
+    }
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    let mut variables: Vec<(TensorId, &str)> = Vec::with_capacity(params.len());
+    for NamedParam { name, var, .. } in params {
+        if !names.insert(name) {
+            return Err(Error::DuplicateName(name.clone()));
+        }
+        if let Some((_, first)) = variables.iter().find(|(id, _)| *id == var.id()) {
+            return Err(Error::SharedVariable { first: (*first).to_owned(), second: name.clone() });
+        }
+        variables.push((var.id(), name));
+    }
+    Ok(())
+}
+
+fn checked_factor(factor: f64) -> Result<f64> {
+    if factor.is_finite() && factor >= 0.0 { Ok(factor) } else { Err(Error::LrFactor(factor)) }
+}
+
 impl Slot {
+    fn new(assignment: Assignment, group: usize, var: Var, rule: &RuleConfig) -> Result<Self> {
+        let Assignment { name, shape, dtype, role, group: group_name, .. } = &assignment;
+        if var.elem_count() == 0 {
+            return Err(Error::EmptyParameter { name: name.clone(), shape: shape.clone() });
+        }
+        if *dtype == DType::F64 && var.device().is_metal() {
+            return Err(Error::NoF64OnMetal { name: name.clone() });
+        }
+        let working = working_dtype(*dtype).ok_or_else(|| Error::ParameterDtype { name: name.clone(), dtype: *dtype })?;
+        let rule = rule.build(&Param { name, role: *role, group: group_name, var: &working_copy(&var, working)? })?;
+        Ok(Self { assignment, group, var, working, rule })
+    }
+
+    /// Lets the rule change the weight, in its working type.
+    fn update(&mut self, change: impl FnOnce(&mut dyn Rule, &Var) -> Result<()>) -> Result<()> {
+        let weight = working_copy(&self.var, self.working)?;
+        change(self.rule.as_mut(), &weight)?;
+        store(&self.var, &weight)
+    }
+
     fn failed(&self, problem: Error) -> Error {
-        Error::Update { name: self.assignment.name.clone(), rule: self.assignment.rule.name(), problem: Box::new(problem) }
+        Error::Update { name: self.assignment.name.clone(), rule: self.assignment.rule_name(), problem: Box::new(problem) }
     }
 
     /// The gradient in the form that rules expect, except that it may not be finite, or None when there is none.
@@ -192,7 +317,8 @@ impl Slot {
         let Some(gradient) = gradients.get(&self.var) else {
             return Ok(None);
         };
-        if gradient.shape() != self.var.shape() || gradient.dtype() != self.var.dtype() {
+        let known_type = gradient.dtype() == self.var.dtype() || gradient.dtype() == self.working;
+        if gradient.shape() != self.var.shape() || !known_type {
             return Err(Error::GradientMismatch {
                 name: self.assignment.name.clone(),
                 dtype: gradient.dtype(),
@@ -209,7 +335,7 @@ impl Slot {
             });
         }
         // The gradient of a plain sum is a broadcast scalar; that of ½‖W‖², entered by hand, may be W itself.
-        let mut gradient = gradient.detach().contiguous()?;
+        let mut gradient = gradient.detach().to_dtype(self.working)?.contiguous()?;
         if shares_storage(&gradient, &self.var) {
             gradient = gradient.copy()?;
         }

@@ -73,12 +73,6 @@ pub enum ReplayProblem {
     /// The metadata entry `case` is not of the right form.
     #[error("the metadata entry `case`: {0}")]
     Case(serde_json::Error),
-    /// A rule that is planned, but not there.
-    #[error("rule not supported yet: {optimizer} (supported: {})", RULE_NAMES.join(", "))]
-    NotYet {
-        /// The rule.
-        optimizer: String,
-    },
     /// A rule that nobody knows.
     #[error("unknown optimizer `{optimizer}` (supported: {})", RULE_NAMES.join(", "))]
     UnknownOptimizer {
@@ -220,11 +214,7 @@ fn read_case(bytes: &[u8]) -> Result<Case, ReplayProblem> {
 
 /// The rule of a case, checked.
 fn rule_of(case: &Case) -> Result<RuleConfig, ReplayProblem> {
-    const PLANNED: [&str; 2] = ["dion", "scion"];
     let optimizer = case.optimizer.clone();
-    if PLANNED.contains(&optimizer.as_str()) {
-        return Err(ReplayProblem::NotYet { optimizer });
-    }
     if !RULE_NAMES.contains(&optimizer.as_str()) {
         return Err(ReplayProblem::UnknownOptimizer { optimizer });
     }

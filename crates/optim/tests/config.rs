@@ -2,11 +2,12 @@
 #![allow(clippy::float_cmp, clippy::unwrap_used, reason = "tests compare exact values and fail by a panic")]
 
 use isorate_optim::{
-    Adam, AdamW, Graft, IterationDtype, Muon, NewtonSchulz, Nmd, Orthogonalizer, Result, RuleConfig, Scale, Sgd, Shampoo, Signum,
-    Soap, SpecGd,
+    Adam, AdamW, Dion, Graft, IterationDtype, Muon, NewtonSchulz, Nmd, Orthogonalizer, Power, Rank, Result, RuleConfig, Scale,
+    Scion, ScionNorm, Sgd, Shampoo, Signum, Soap, SpecGd,
 };
 
-const RULE_NAMES: [&str; 11] = ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "shampoo", "soap"];
+const RULE_NAMES: [&str; 14] =
+    ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon", "dion", "scion", "power", "shampoo", "soap"];
 
 fn parse(json: &str) -> Result<RuleConfig, String> {
     serde_json::from_str(json).map_err(|e| e.to_string())
@@ -27,6 +28,38 @@ fn defaults_are_written_out() {
         (r#"{"rule":"signum","lr":0.1}"#, r#"{"rule":"signum","lr":0.1,"momentum":0.9}"#),
         (r#"{"rule":"signgd","lr":0.1,"momentum":0}"#, r#"{"rule":"signum","lr":0.1,"momentum":0.0}"#),
         (r#"{"rule":"specgd","lr":0.1}"#, r#"{"rule":"specgd","lr":0.1}"#),
+        // Weight decay came later to these rules, and is written only when it is there.
+        (r#"{"rule":"specgd","lr":0.1,"weight_decay":0}"#, r#"{"rule":"specgd","lr":0.1}"#),
+        (r#"{"rule":"specgd","lr":0.1,"weight_decay":0.5}"#, r#"{"rule":"specgd","lr":0.1,"weight_decay":0.5}"#),
+        (r#"{"rule":"nmd","lr":0.1,"weight_decay":0}"#, r#"{"rule":"nmd","lr":0.1,"momentum":0.9}"#),
+        (r#"{"rule":"ngd","lr":0.1,"weight_decay":0.5}"#, r#"{"rule":"nmd","lr":0.1,"momentum":0.0,"weight_decay":0.5}"#),
+        (r#"{"rule":"signum","lr":0.1,"weight_decay":0}"#, r#"{"rule":"signum","lr":0.1,"momentum":0.9}"#),
+        (r#"{"rule":"signgd","lr":0.1,"weight_decay":0.5}"#, r#"{"rule":"signum","lr":0.1,"momentum":0.0,"weight_decay":0.5}"#),
+        (
+            r#"{"rule":"dion","lr":0.01}"#,
+            r#"{"rule":"dion","lr":0.01,"momentum":0.95,"rank_fraction":1.0,"weight_decay":0.01,"seed":0}"#,
+        ),
+        (
+            r#"{"rule":"dion","lr":0.01,"rank":8,"seed":7}"#,
+            r#"{"rule":"dion","lr":0.01,"momentum":0.95,"rank":8,"weight_decay":0.01,"seed":7}"#,
+        ),
+        (
+            r#"{"rule":"scion","lr":0.1}"#,
+            r#"{"rule":"scion","lr":0.1,"momentum":0.9,"radius":1.0,"constrained":true,"norm":"auto","orthogonalizer":"newton-schulz","ns_steps":5,"ns_dtype":"tensor"}"#,
+        ),
+        (
+            r#"{"rule":"scion","lr":0.1,"norm":"spectral-conv","orthogonalizer":"exact"}"#,
+            r#"{"rule":"scion","lr":0.1,"momentum":0.9,"radius":1.0,"constrained":true,"norm":"spectral-conv","orthogonalizer":"exact"}"#,
+        ),
+        (
+            r#"{"rule":"scion","lr":0.1,"norm":"sign","radius":50,"constrained":false}"#,
+            r#"{"rule":"scion","lr":0.1,"momentum":0.9,"radius":50.0,"constrained":false,"norm":"sign"}"#,
+        ),
+        (r#"{"rule":"power","lr":0.1}"#, r#"{"rule":"power","lr":0.1,"exponent":0.5,"momentum":0.0}"#),
+        (
+            r#"{"rule":"power","lr":0.1,"exponent":0,"momentum":0.9,"weight_decay":0.1}"#,
+            r#"{"rule":"power","lr":0.1,"exponent":0.0,"momentum":0.9,"weight_decay":0.1}"#,
+        ),
         (
             r#"{"rule":"muon","lr":0.02}"#,
             r#"{"rule":"muon","lr":0.02,"momentum":0.95,"nesterov":true,"orthogonalizer":"newton-schulz","ns_steps":5,"ns_dtype":"tensor","scale":"original","weight_decay":0.0}"#,
@@ -72,11 +105,26 @@ fn constructors_and_settings_have_the_same_defaults() {
             RuleConfig::Shampoo(Shampoo { graft: Graft::adam(), ..Shampoo::new(0.1) }),
         ),
         (r#"{"rule":"soap","lr":0.1}"#, RuleConfig::Soap(Soap::new(0.1))),
+        (r#"{"rule":"dion","lr":0.1}"#, RuleConfig::Dion(Dion::new(0.1))),
+        (r#"{"rule":"scion","lr":0.1}"#, RuleConfig::Scion(Scion::new(0.1))),
+        (r#"{"rule":"power","lr":0.1}"#, RuleConfig::Power(Power::new(0.1))),
     ];
     for (json, rule) in pairs {
         assert_eq!(parse(json).unwrap(), rule);
         assert_eq!(rule.clone().with_lr(0.3).lr(), 0.3);
         assert!(json.contains(rule.name()));
+    }
+}
+
+#[test]
+fn weight_decay_is_told() {
+    for name in RULE_NAMES.into_iter().filter(|name| *name != "scion") {
+        let rule = parse(&format!(r#"{{"rule":"{name}","lr":0.1,"weight_decay":0.25}}"#)).unwrap();
+        assert_eq!(rule.weight_decay(), 0.25, "{name}");
+    }
+    for (constrained, expected) in [(true, 1.0), (false, 0.0)] {
+        let rule = parse(&format!(r#"{{"rule":"scion","lr":0.1,"constrained":{constrained}}}"#)).unwrap();
+        assert_eq!(rule.weight_decay(), expected);
     }
 }
 
@@ -105,7 +153,15 @@ fn foreign_keys_and_values_are_rejected_by_name() {
         (r#"{"rule":"ngd","lr":0.1,"eps":0.9}"#, "unknown field `eps`"),
         (r#"{"rule":"ngd","lr":0.1,"momentum":0.9}"#, "ngd has none; use rule = \"nmd\""),
         (r#"{"rule":"signgd","lr":0.1,"momentum":0.9}"#, "signgd has none; use rule = \"signum\""),
-        (r#"{"rule":"signum","lr":0.1,"weight_decay":0.9}"#, "unknown field `weight_decay`"),
+        (r#"{"rule":"signum","lr":0.1,"nesterov":true}"#, "unknown field `nesterov`"),
+        (r#"{"rule":"dion","lr":0.1,"rank":4,"rank_fraction":0.5}"#, "`rank` and `rank_fraction` exclude each other"),
+        (r#"{"rule":"dion","lr":0.1,"mu":0.9}"#, "unknown field `mu`"),
+        (r#"{"rule":"scion","lr":0.1,"norm":"frobenius"}"#, "unknown variant `frobenius`, expected one of `auto`"),
+        (r#"{"rule":"scion","lr":0.1,"norm":"sign","ns_steps":5}"#, "scion: `ns_steps` has no meaning with a norm that"),
+        (r#"{"rule":"scion","lr":0.1,"norm":"col-norm","orthogonalizer":"exact"}"#, "`orthogonalizer` has no meaning"),
+        (r#"{"rule":"scion","lr":0.1,"orthogonalizer":"exact","ns_dtype":"f32"}"#, "scion: `ns_dtype` has no meaning"),
+        (r#"{"rule":"scion","lr":0.1,"weight_decay":0.1}"#, "unknown field `weight_decay`"),
+        (r#"{"rule":"power","lr":0.1,"power":0.5}"#, "unknown field `power`"),
         (r#"{"rule":"specgd","lr":0.1,"momentum":0.9}"#, "unknown field `momentum`"),
         (r#"{"rule":"muon","lr":0.1,"steps":5}"#, "unknown field `steps`"),
         (r#"{"rule":"muon","lr":0.1,"orthogonalizer":"exact","ns_steps":5}"#, "`ns_steps` has no meaning"),
@@ -160,6 +216,26 @@ fn values_out_of_range_are_named() {
         ),
         (RuleConfig::Soap(Soap { shampoo_beta: Some(1.0), ..Soap::new(0.1) }), "soap: shampoo_beta = 1, but it must lie"),
         (RuleConfig::Soap(Soap { precondition_every: 0, ..Soap::new(0.1) }), "soap: precondition_every = 0, but"),
+        (RuleConfig::Nmd(Nmd { weight_decay: -1.0, ..Nmd::new(0.1) }), "nmd: weight_decay = -1, but"),
+        (RuleConfig::Signum(Signum { weight_decay: f64::NAN, ..Signum::new(0.1) }), "signum: weight_decay = NaN, but"),
+        (RuleConfig::SpecGd(SpecGd { weight_decay: f64::INFINITY, ..SpecGd::new(0.1) }), "specgd: weight_decay = inf, but"),
+        (RuleConfig::Dion(Dion { rank: Rank::Absolute(0), ..Dion::new(0.1) }), "dion: rank = 0, but an update has at least"),
+        (
+            RuleConfig::Dion(Dion { rank: Rank::Fraction(0.0), ..Dion::new(0.1) }),
+            "dion: rank_fraction = 0, but it must lie in (0, 1]",
+        ),
+        (RuleConfig::Dion(Dion { rank: Rank::Fraction(1.5), ..Dion::new(0.1) }), "dion: rank_fraction = 1.5, but"),
+        (RuleConfig::Dion(Dion { rank: Rank::Fraction(f64::NAN), ..Dion::new(0.1) }), "dion: rank_fraction = NaN, but"),
+        (RuleConfig::Dion(Dion { momentum: 1.0, ..Dion::new(0.1) }), "dion: momentum = 1, but"),
+        (RuleConfig::Dion(Dion { weight_decay: -0.1, ..Dion::new(0.1) }), "dion: weight_decay = -0.1, but"),
+        (RuleConfig::Scion(Scion { radius: 0.0, ..Scion::new(0.1) }), "scion: radius = 0, but a radius must be positive"),
+        (RuleConfig::Scion(Scion { momentum: -0.1, ..Scion::new(0.1) }), "scion: momentum = -0.1, but"),
+        (RuleConfig::Scion(Scion::new(1.5)), "scion: lr = 1.5, but a constrained step goes at most"),
+        (RuleConfig::Scion(Scion { orthogonalizer: ns(0), ..Scion::new(0.1) }), "scion: ns_steps = 0, but at least"),
+        (RuleConfig::Power(Power { exponent: -0.1, ..Power::new(0.1) }), "power: exponent = -0.1, but it must lie in [0, 1]"),
+        (RuleConfig::Power(Power { exponent: f64::NAN, ..Power::new(0.1) }), "power: exponent = NaN, but"),
+        (RuleConfig::Power(Power { momentum: 1.0, ..Power::new(0.1) }), "power: momentum = 1, but"),
+        (RuleConfig::Power(Power { weight_decay: -1.0, ..Power::new(0.1) }), "power: weight_decay = -1, but"),
         (RuleConfig::Muon(Muon { orthogonalizer: ns(0), ..Muon::new(0.1) }), "muon: ns_steps = 0, but at least"),
         (RuleConfig::Muon(Muon { momentum: 1.0, ..Muon::new(0.1) }), "muon: momentum = 1, but"),
         (RuleConfig::Muon(Muon { weight_decay: f64::NAN, ..Muon::new(0.1) }), "muon: weight_decay = NaN, but"),
@@ -174,5 +250,22 @@ fn values_out_of_range_are_named() {
     for (rule, expected) in cases {
         let message = rule.validate().unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
+    }
+}
+
+#[test]
+fn vectors_beside_matrices_keep_what_fits_them() {
+    let vector = |json: &str| serde_json::to_string(&parse(json).unwrap().for_vectors()).unwrap();
+    let decayed = r#"{"rule":"nmd","lr":0.1,"momentum":0.0,"weight_decay":0.5}"#;
+    assert_eq!(vector(r#"{"rule":"specgd","lr":0.1,"weight_decay":0.5}"#), decayed);
+    assert!(vector(r#"{"rule":"dion","lr":0.1}"#).contains("adamw"));
+    // The other norms are for matrices; the radius stays.
+    let scion = RuleConfig::Scion(Scion { radius: 7.0, norm: ScionNorm::Sign, ..Scion::new(0.1) });
+    assert!(scion.needs_matrices());
+    assert_eq!(scion.for_vectors(), RuleConfig::Scion(Scion { radius: 7.0, ..Scion::new(0.1) }));
+    for json in [r#"{"rule":"scion","lr":0.1}"#, r#"{"rule":"scion","lr":0.1,"norm":"bias-rms"}"#, r#"{"rule":"power","lr":0.1}"#]
+    {
+        assert!(!parse(json).unwrap().needs_matrices());
+        assert_eq!(parse(json).unwrap().for_vectors(), parse(json).unwrap());
     }
 }

@@ -136,9 +136,14 @@ fn zero_gradients_move_nothing() {
             isorate_optim::RuleConfig::Adam(r) => (r.weight_decay, r.eps) = (0.0, 0.0),
             isorate_optim::RuleConfig::AdamW(r) => (r.weight_decay, r.eps) = (0.0, 0.0),
             isorate_optim::RuleConfig::Muon(r) => r.weight_decay = 0.0,
+            isorate_optim::RuleConfig::Nmd(r) => r.weight_decay = 0.0,
+            isorate_optim::RuleConfig::Signum(r) => r.weight_decay = 0.0,
+            isorate_optim::RuleConfig::SpecGd(r) => r.weight_decay = 0.0,
             isorate_optim::RuleConfig::Shampoo(r) => (r.weight_decay, r.eps) = (0.0, 0.0),
             isorate_optim::RuleConfig::Soap(r) => (r.weight_decay, r.eps) = (0.0, 0.0),
-            _ => {}
+            isorate_optim::RuleConfig::Dion(r) => r.weight_decay = 0.0,
+            isorate_optim::RuleConfig::Power(r) => r.weight_decay = 0.0,
+            isorate_optim::RuleConfig::Scion(r) => r.constrained = false,
         }
         let end = run(&start, &rule, &[zero.clone(), zero.clone()]);
         assert!(max_difference(&end, &start) == 0.0, "{rule:?}");

@@ -35,7 +35,7 @@ fn expected_tolerance(name: &str) -> f64 {
 #[test]
 fn all_reference_trajectories_are_reproduced() {
     let files = golden_files();
-    assert_eq!(files.len(), 57);
+    assert_eq!(files.len(), 88);
     for file in files {
         let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
         let replay = replay(&file).unwrap();

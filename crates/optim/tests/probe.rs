@@ -265,7 +265,9 @@ fn training_gives_the_same_bits_with_and_without_a_probe() {
         for record in &records {
             let names: Vec<&str> = record.params.iter().map(|p| p.name.as_str()).collect();
             assert_eq!(names, ["fc1.weight", "conv2.weight", "fc1.bias"]);
-            assert!(record.params.iter().all(|p| p.ratio.frobenius.unwrap() > 0.0));
+            // The first step of SOAP only initialises.
+            let moves = record.step > 0 || rule.name() != "soap";
+            assert!(record.params.iter().all(|p| !moves || p.ratio.frobenius.unwrap() > 0.0), "{rule:?}");
             assert!(record.params[0].update.as_ref().unwrap().alignment.is_some());
         }
     }

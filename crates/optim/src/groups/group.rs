@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::rules::Check;
-use crate::{Error, Result, Role, RuleConfig};
+use super::{Role, RoutingProblem};
+use crate::{Error, Result, RuleConfig};
 
 /// One group of a [`Routing`](crate::Routing): which parameters it takes, and by which rule they are updated.
 ///
@@ -156,25 +156,22 @@ impl Group {
             && self.max_inputs.is_none_or(|limit| shape.get(1).is_some_and(|&inputs| inputs <= limit))
     }
 
+    /// Whether there are no conditions.
+    pub(super) fn takes_everything(&self) -> bool {
+        self.patterns.is_empty() && self.roles.is_empty() && self.shapes.is_empty() && self.max_inputs.is_none()
+    }
+
     /// Checks the rule and the conditions.
-    ///
-    /// # Errors
-    /// [`Error::GroupName`] for an empty name, [`Error::Group`] for a rule that is not valid, an empty pattern, or
-    /// `max_inputs` = 0.
-    pub fn validate(&self) -> Result<()> {
-        if self.name.is_empty() {
-            return Err(Error::GroupName { problem: "a group has the empty name" });
+    pub(super) fn validate(&self) -> Result<()> {
+        let bad = |condition| Err(RoutingProblem::Condition { group: self.name.clone(), condition }.into());
+        if self.patterns.iter().any(String::is_empty) {
+            return bad("an empty pattern matches no name");
         }
-        let check = Check { rule: "conditions" };
-        let patterns = check.that(
-            !self.patterns.iter().any(String::is_empty),
-            "patterns",
-            format!("{:?}", self.patterns),
-            "an empty pattern matches no name",
-        );
-        let inputs = check.that(self.max_inputs != Some(0), "max_inputs", 0, "it must be at least 1");
+        if self.max_inputs == Some(0) {
+            return bad("max_inputs = 0, but every parameter has at least 1");
+        }
         let rule = self.rule.as_ref().map_or(Ok(()), RuleConfig::validate);
-        patterns.and(inputs).and(rule).map_err(|e| Error::Group { group: self.name.clone(), problem: Box::new(e) })
+        rule.map_err(|e| Error::Group { group: self.name.clone(), problem: Box::new(e) })
     }
 }
 
@@ -325,12 +322,8 @@ mod tests {
         let problem = |group: &Group| group.validate().unwrap_err().to_string();
         let good = Group::new("g", RuleConfig::Sgd(Sgd::new(0.1)));
         assert!(good.validate().is_ok());
-        assert_eq!(problem(&Group::frozen("")), "a group has the empty name");
-        assert_eq!(
-            problem(&good.clone().patterns(["a", ""])),
-            "group `g`: conditions: patterns = [\"a\", \"\"], but an empty pattern matches no name"
-        );
-        assert_eq!(problem(&good.max_inputs(0)), "group `g`: conditions: max_inputs = 0, but it must be at least 1");
+        assert_eq!(problem(&good.clone().patterns(["a", ""])), "group `g`: an empty pattern matches no name");
+        assert_eq!(problem(&good.max_inputs(0)), "group `g`: max_inputs = 0, but every parameter has at least 1");
         let fast = Group::new("g", RuleConfig::Sgd(Sgd::new(-1.0)));
         assert_eq!(problem(&fast), "group `g`: sgd: lr = -1, but a learning rate must be positive and finite");
     }

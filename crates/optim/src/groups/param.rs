@@ -87,8 +87,25 @@ mod tests {
     #[test]
     fn numbers_in_names_count_as_numbers() {
         let sorted = [
-            "", "01", "1", "2", "a", "a1", "a1.", "a2", "a2b3", "a2b20", "a10", "a18446744073709551616",
-            "a18446744073709551617", "b", "h", "h2", "h.2.ln.bias", "h.2.weight", "h.10.bias",
+            "",
+            "01",
+            "1",
+            "2",
+            "a",
+            "a1",
+            "a1.",
+            "a2",
+            "a2b3",
+            "a2b20",
+            "a10",
+            "a18446744073709551616",
+            "a18446744073709551617",
+            "b",
+            "h",
+            "h2",
+            "h.2.ln.bias",
+            "h.2.weight",
+            "h.10.bias",
         ];
         for (i, a) in sorted.iter().enumerate() {
             for (j, b) in sorted.iter().enumerate() {

@@ -34,8 +34,7 @@ const EMBEDDINGS: [&str; 11] = [
 const EMBEDDING_WORDS: [&str; 4] = ["emb", "embed", "embedding", "embeddings"];
 
 /// Layers that are an output, wherever they are.
-const HEADS: [&str; 8] =
-    ["classifier", "embed_out", "head", "heads", "lm_head", "qa_outputs", "score", "seq_relationship"];
+const HEADS: [&str; 8] = ["classifier", "embed_out", "head", "heads", "lm_head", "qa_outputs", "score", "seq_relationship"];
 /// Layers that are an output at the top of the model, or directly within a layer of [`HEADS`] or [`HEAD_BLOCKS`]; the
 /// same names are common for hidden layers within blocks.
 const HEADS_AT_TOP: [&str; 6] = ["decoder", "fc", "linear", "out", "out_proj", "output"];
@@ -97,7 +96,8 @@ impl Role {
         let mut path: Vec<&str> = name.split(['.', '/']).collect();
         let last = path.last().copied().unwrap_or_default();
         // Recurrent layers have weight_ih_l0, attention layers in_proj_weight.
-        let weight = last == "weight" || last.ends_with("_weight") || last.starts_with("weight_ih") || last.starts_with("weight_hh");
+        let weight =
+            last == "weight" || last.ends_with("_weight") || last.starts_with("weight_ih") || last.starts_with("weight_hh");
         if last == "weight" && path.len() > 1 {
             path.pop();
         }

@@ -1,4 +1,4 @@
-//! The exact polar factor, on the CPU in f64.
+//! The exact polar factor and other powers of the singular values, on the CPU in f64.
 
 use candle_core::{DType, Device, Tensor};
 use faer::diag::Diag;
@@ -16,6 +16,11 @@ const SAFE_NORM: std::ops::Range<f64> = 1e-100..1e100;
 
 /// UVᵀ of a contiguous f32 or f64 matrix [r, c] with at least one element.
 pub(super) fn polar_factor(matrix: &Tensor) -> Result<Tensor> {
+    spectral_power(matrix, 0.0)
+}
+
+/// U diag(σ^p) Vᵀ of such a matrix for a power p ≥ 0; what is dropped from the polar factor is dropped here too.
+pub(crate) fn spectral_power(matrix: &Tensor, power: f64) -> Result<Tensor> {
     let (rows, columns) = matrix.dims2()?;
     if !all_finite(matrix)? {
         return Err(Error::NonFiniteMatrix);
@@ -26,7 +31,6 @@ pub(super) fn polar_factor(matrix: &Tensor) -> Result<Tensor> {
     }
     let mut values = f64_values(matrix)?;
     if !SAFE_NORM.contains(&norm) {
-        // UVᵀ does not depend on the scale of X.
         for x in &mut values {
             *x /= norm;
         }
@@ -39,12 +43,19 @@ pub(super) fn polar_factor(matrix: &Tensor) -> Result<Tensor> {
     let mut out = vec![0.0_f64; values.len()];
     let target = MatMut::from_column_major_slice_mut(&mut out, columns, rows);
     let converged = if dtype == DType::F64 {
-        by_svd(transposed, size * f64::EPSILON, target)
+        by_svd(transposed, size * f64::EPSILON, power, target)
     } else {
-        by_gram(transposed, size * f64::from(f32::EPSILON), target)
+        by_gram(transposed, size * f64::from(f32::EPSILON), power, target)
     };
     if !converged {
         return Err(Error::SvdDidNotConverge { rows, columns });
+    }
+    if !SAFE_NORM.contains(&norm) && power > 0.0 {
+        // UVᵀ does not depend on the scale of X; U diag(σ^p) Vᵀ takes its p-th power.
+        let scale = norm.powf(power);
+        for x in &mut out {
+            *x *= scale;
+        }
     }
     Ok(Tensor::from_vec(out, (rows, columns), &Device::Cpu)?.to_dtype(dtype)?.to_device(matrix.device())?)
 }
@@ -58,8 +69,8 @@ fn product() -> Par {
     Par::rayon(0)
 }
 
-/// Writes the polar factor of `x` from its thin singular value decomposition; false if that did not converge.
-fn by_svd(x: MatRef<'_, f64>, tolerance: f64, out: MatMut<'_, f64>) -> bool {
+/// Writes U diag(σ^p) Vᵀ of `x` from its thin singular value decomposition; false if that did not converge.
+fn by_svd(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>) -> bool {
     let (m, n) = x.shape();
     let size = m.min(n);
     let par = DECOMPOSITION;
@@ -75,15 +86,21 @@ fn by_svd(x: MatRef<'_, f64>, tolerance: f64, out: MatMut<'_, f64>) -> bool {
     let s = s.column_vector();
     let cut = tolerance * s[0];
     let rank = (0..size).take_while(|&i| s[i] > cut).count();
+    if power > 0.0 {
+        for j in 0..rank {
+            let scale = s[j].powf(power);
+            u.col_mut(j).iter_mut().for_each(|x| *x *= scale);
+        }
+    }
     matmul(out, Accum::Replace, u.as_ref().subcols(0, rank), v.as_ref().subcols(0, rank).transpose(), 1.0, product());
     true
 }
 
-/// Writes the polar factor of `x` from the eigenvectors Q and eigenvalues σ² of its smaller Gram matrix:
-/// UVᵀ = X · Q diag(1/σ) Qᵀ for a tall X, and the same from the left for a wide one.
+/// Writes U diag(σ^p) Vᵀ of `x` from the eigenvectors Q and eigenvalues σ² of its smaller Gram matrix:
+/// X · Q diag(σ^p/σ) Qᵀ for a tall X, and the same from the left for a wide one.
 ///
 /// Only for tolerances well above √ε₆₄, since squaring loses the singular values below √ε₆₄·σ_max.
-fn by_gram(x: MatRef<'_, f64>, tolerance: f64, out: MatMut<'_, f64>) -> bool {
+fn by_gram(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>) -> bool {
     let (m, n) = x.shape();
     let tall = m >= n;
     let size = m.min(n);
@@ -108,7 +125,10 @@ fn by_gram(x: MatRef<'_, f64>, tolerance: f64, out: MatMut<'_, f64>) -> bool {
     let cut = tolerance * sigma(size - 1);
     let first = (0..size).take_while(|&i| sigma(i) <= cut).count();
     let kept = q.as_ref().subcols(first, size - first);
-    let scaled = Mat::from_fn(size, size - first, |i, j| kept[(i, j)] / sigma(first + j));
+    let scaled = Mat::from_fn(size, size - first, |i, j| {
+        let sigma = sigma(first + j);
+        kept[(i, j)] * sigma.powf(power) / sigma
+    });
     let mut root = gram;
     matmul(root.as_mut(), Accum::Replace, scaled.as_ref(), kept.transpose(), 1.0, product());
     if tall {

@@ -7,6 +7,7 @@ use candle_core::{DType, Device, Tensor};
 
 use crate::{Error, Result};
 
+pub(crate) use exact::spectral_power;
 pub use newton_schulz::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz};
 
 /// A map from a matrix X = U diag(σ) Vᵀ to a matrix with the same singular vectors and singular values at or near 1.

@@ -85,6 +85,10 @@ impl Hyper for Adam {
         self.lr = lr;
     }
 
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
     fn validate(&self) -> Result<()> {
         let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;

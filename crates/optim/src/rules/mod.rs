@@ -2,8 +2,11 @@
 
 mod adam;
 mod adamw;
+mod dion;
 mod muon;
 mod nmd;
+mod power;
+mod scion;
 mod sgd;
 mod shampoo;
 mod signum;
@@ -12,14 +15,17 @@ mod specgd;
 
 use candle_core::{Tensor, Var};
 
-use crate::elementwise::{ScaledAdd, update2};
+use crate::elementwise::{ScaledAdd, update2, updated2};
 use crate::state::{State, StateProblem};
 use crate::{Error, Orthogonalizer, Result};
 
 pub use adam::Adam;
 pub use adamw::AdamW;
+pub use dion::{Dion, Rank};
 pub use muon::{Muon, Scale};
 pub use nmd::Nmd;
+pub use power::Power;
+pub use scion::{Scion, ScionNorm};
 pub use sgd::Sgd;
 pub use shampoo::{Graft, Shampoo};
 pub use signum::Signum;
@@ -95,6 +101,14 @@ impl Momentum {
         Ok(Self { average, ..*self })
     }
 
+    /// What M will be after taking the gradient in.
+    pub fn ahead(&self, gradient: &Tensor) -> Result<Tensor> {
+        match &self.average {
+            None => Ok(gradient.clone()),
+            Some(average) => updated2(&ScaledAdd { keep: self.beta, scale: 1.0 - self.beta }, average, gradient),
+        }
+    }
+
     /// Takes the gradient in and returns M.
     pub fn update<'a>(&'a mut self, gradient: &'a Tensor) -> Result<&'a Tensor> {
         match &self.average {
@@ -130,6 +144,12 @@ pub(crate) fn matrix_shape(shape: &[usize]) -> Option<(usize, usize)> {
         [] | [_] => None,
         [rows, rest @ ..] => Some((*rows, rest.iter().product())),
     }
+}
+
+/// Whether a setting that came later, such as `weight_decay`, is left out: settings from before it keep their text.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
 }
 
 /// Checks of single hyperparameters, shared by the rules.
@@ -184,7 +204,7 @@ mod tests {
 
     fn check_resume(settings: &impl Hyper) {
         let weight = Var::from_tensor(&sample(0.0)).unwrap();
-        let build = || settings.build(&Param { name: "w", role: Role::Matrix, var: &weight }).unwrap();
+        let build = || settings.build(&Param { name: "w", group: "matrix", role: Role::Matrix, var: &weight }).unwrap();
         let mut rule = build();
         for k in 0..7 {
             // A new rule takes the state of this one; later steps of this one do not reach it.
@@ -220,7 +240,7 @@ mod tests {
     #[test]
     fn states_with_parts_missing_or_wrong_are_refused() {
         let weight = Var::from_tensor(&sample(0.0)).unwrap();
-        let param = Param { name: "w", role: Role::Matrix, var: &weight };
+        let param = Param { name: "w", group: "matrix", role: Role::Matrix, var: &weight };
         for mut rule in [Shampoo::new(0.1).build(&param).unwrap(), Soap::new(0.1).build(&param).unwrap()] {
             step(&mut *rule, &weight, 1.0);
             let whole = rule.state();

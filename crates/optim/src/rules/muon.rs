@@ -116,24 +116,20 @@ impl Hyper for Muon {
         self.lr = lr;
     }
 
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
     fn validate(&self) -> Result<()> {
         let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
         check.decay_rate("momentum", self.momentum)?;
-        if let Orthogonalizer::NewtonSchulz(iteration) = self.orthogonalizer {
-            check.that(iteration.steps >= 1, "ns_steps", iteration.steps, "at least one step is needed")?;
-        }
+        check_orthogonalizer(&check, &self.orthogonalizer)?;
         check.not_negative("weight_decay", self.weight_decay)
     }
 
     fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
-        let bf16 = matches!(self.orthogonalizer, Orthogonalizer::NewtonSchulz(it) if it.dtype == IterationDtype::BF16);
-        Check { rule: Self::NAME }.that(
-            !(bf16 && param.var.device().is_cpu()),
-            "ns_dtype",
-            "bf16",
-            "candle has no bfloat16 matrix product on the CPU; it has tensor, f16, f32 and f64",
-        )?;
+        check_device(Self::NAME, &self.orthogonalizer, param)?;
         let matrix = param.matrix(Self::NAME)?;
         Ok(Box::new(MuonState { settings: self.clone(), matrix, momentum: Momentum::new(self.momentum, param.var)? }))
     }
@@ -220,9 +216,29 @@ struct Fields {
     weight_decay: f64,
 }
 
+/// Checks the settings of an orthogonalizer.
+pub(super) fn check_orthogonalizer(check: &Check, orthogonalizer: &Orthogonalizer) -> Result<()> {
+    match orthogonalizer {
+        Orthogonalizer::Exact => Ok(()),
+        Orthogonalizer::NewtonSchulz(it) => check.that(it.steps >= 1, "ns_steps", it.steps, "at least one step is needed"),
+    }
+}
+
+/// Checks that the parameter's device can do what the orthogonalizer asks for.
+pub(super) fn check_device(rule: &'static str, orthogonalizer: &Orthogonalizer, param: &Param<'_>) -> Result<()> {
+    let bf16 = matches!(orthogonalizer, Orthogonalizer::NewtonSchulz(it) if it.dtype == IterationDtype::BF16);
+    Check { rule }.that(
+        !(bf16 && param.var.device().is_cpu()),
+        "ns_dtype",
+        "bf16",
+        "candle has no bfloat16 matrix product on the CPU; it has tensor, f16, f32 and f64",
+    )
+}
+
+/// The name of an orthogonalizer in settings.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Name {
+pub(super) enum Name {
     Exact,
     #[default]
     NewtonSchulz,
@@ -230,10 +246,7 @@ enum Name {
 
 impl From<Muon> for Fields {
     fn from(muon: Muon) -> Self {
-        let (orthogonalizer, ns_steps, ns_dtype) = match muon.orthogonalizer {
-            Orthogonalizer::Exact => (Name::Exact, None, None),
-            Orthogonalizer::NewtonSchulz(it) => (Name::NewtonSchulz, Some(it.steps), Some(it.dtype)),
-        };
+        let (orthogonalizer, ns_steps, ns_dtype) = orthogonalizer_keys(&muon.orthogonalizer);
         Self {
             lr: muon.lr,
             momentum: muon.momentum,
@@ -251,22 +264,7 @@ impl TryFrom<Fields> for Muon {
     type Error = String;
 
     fn try_from(fields: Fields) -> Result<Self, String> {
-        let orthogonalizer = match fields.orthogonalizer {
-            Name::Exact => {
-                let misplaced = [("ns_steps", fields.ns_steps.is_some()), ("ns_dtype", fields.ns_dtype.is_some())];
-                if let Some((key, _)) = misplaced.iter().find(|(_, given)| *given) {
-                    return Err(format!("muon: `{key}` has no meaning with orthogonalizer = \"exact\""));
-                }
-                Orthogonalizer::Exact
-            }
-            Name::NewtonSchulz => {
-                let default = NewtonSchulz::default();
-                Orthogonalizer::NewtonSchulz(NewtonSchulz {
-                    steps: fields.ns_steps.unwrap_or(default.steps),
-                    dtype: fields.ns_dtype.unwrap_or(default.dtype),
-                })
-            }
-        };
+        let orthogonalizer = orthogonalizer_from("muon", fields.orthogonalizer, fields.ns_steps, fields.ns_dtype)?;
         Ok(Self {
             lr: fields.lr,
             momentum: fields.momentum,
@@ -275,5 +273,38 @@ impl TryFrom<Fields> for Muon {
             scale: fields.scale,
             weight_decay: fields.weight_decay,
         })
+    }
+}
+
+/// An orthogonalizer from the keys `orthogonalizer`, `ns_steps` and `ns_dtype`.
+pub(super) fn orthogonalizer_from(
+    rule: &str,
+    name: Name,
+    ns_steps: Option<usize>,
+    ns_dtype: Option<IterationDtype>,
+) -> Result<Orthogonalizer, String> {
+    match name {
+        Name::Exact => {
+            let misplaced = [("ns_steps", ns_steps.is_some()), ("ns_dtype", ns_dtype.is_some())];
+            match misplaced.iter().find(|(_, given)| *given) {
+                Some((key, _)) => Err(format!("{rule}: `{key}` has no meaning with orthogonalizer = \"exact\"")),
+                None => Ok(Orthogonalizer::Exact),
+            }
+        }
+        Name::NewtonSchulz => {
+            let default = NewtonSchulz::default();
+            Ok(Orthogonalizer::NewtonSchulz(NewtonSchulz {
+                steps: ns_steps.unwrap_or(default.steps),
+                dtype: ns_dtype.unwrap_or(default.dtype),
+            }))
+        }
+    }
+}
+
+/// The keys `orthogonalizer`, `ns_steps` and `ns_dtype` of an orthogonalizer.
+pub(super) fn orthogonalizer_keys(orthogonalizer: &Orthogonalizer) -> (Name, Option<usize>, Option<IterationDtype>) {
+    match orthogonalizer {
+        Orthogonalizer::Exact => (Name::Exact, None, None),
+        Orthogonalizer::NewtonSchulz(it) => (Name::NewtonSchulz, Some(it.steps), Some(it.dtype)),
     }
 }

@@ -3,7 +3,7 @@
 use candle_core::{DType, Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Momentum, Rule};
+use super::{Check, Momentum, Rule, is_zero};
 use crate::Result;
 use crate::config::{Hyper, Param};
 use crate::elementwise::{ScaledAdd, update2};
@@ -16,13 +16,14 @@ use crate::state::State;
 ///
 /// ```text
 /// M ← βM + (1 − β)g                M₀ = 0
-/// W ← W − η·M/‖M‖_F
+/// W ← (1 − ηλ)W − η·M/‖M‖_F
 /// ```
 ///
 /// β = 0 is normalized gradient descent (NGD), `rule = "ngd"` in settings. The norm is that of one parameter tensor,
-/// not of the whole model. A zero M gives no update; a norm so small that η/‖M‖_F overflows counts as zero.
+/// not of the whole model. A zero M gives no update besides the decay; a norm so small that η/‖M‖_F overflows counts as
+/// zero.
 ///
-/// Default: momentum 0.9. State: one tensor when momentum > 0. The rule does not change when the loss is multiplied by
+/// Defaults: momentum 0.9, weight decay 0. State: one tensor when momentum > 0. The rule does not change when the loss is multiplied by
 /// a constant.
 ///
 /// ```
@@ -44,6 +45,9 @@ pub struct Nmd {
     /// Momentum β in [0, 1).
     #[serde(default = "default_momentum")]
     pub momentum: f64,
+    /// Decoupled weight decay λ ≥ 0; not written when it is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub weight_decay: f64,
 }
 
 fn default_momentum() -> f64 {
@@ -53,12 +57,12 @@ fn default_momentum() -> f64 {
 impl Nmd {
     /// The rule with its default momentum.
     pub fn new(lr: f64) -> Self {
-        Self { lr, momentum: default_momentum() }
+        Self { lr, momentum: default_momentum(), weight_decay: 0.0 }
     }
 
     /// Normalized gradient descent: no momentum.
     pub fn ngd(lr: f64) -> Self {
-        Self { lr, momentum: 0.0 }
+        Self { lr, momentum: 0.0, weight_decay: 0.0 }
     }
 }
 
@@ -73,34 +77,44 @@ impl Hyper for Nmd {
         self.lr = lr;
     }
 
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
     fn validate(&self) -> Result<()> {
         let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
-        check.decay_rate("momentum", self.momentum)
+        check.decay_rate("momentum", self.momentum)?;
+        check.not_negative("weight_decay", self.weight_decay)
     }
 
     fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
-        Ok(Box::new(NmdState { lr: self.lr, momentum: Momentum::new(self.momentum, param.var)? }))
+        Ok(Box::new(NmdState { settings: *self, momentum: Momentum::new(self.momentum, param.var)? }))
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct NmdState {
-    lr: f64,
+    settings: Nmd,
     momentum: Momentum,
 }
 
 impl Rule for NmdState {
     fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
         let average = self.momentum.update(gradient)?;
-        let length = -self.lr * lr_factor;
+        let lr = self.settings.lr * lr_factor;
+        let keep = 1.0 - lr * self.settings.weight_decay;
         if !weight.device().is_cpu() {
-            return update2(&ScaledAdd { keep: 1.0, scale: 1.0 }, weight, &with_length(average, length)?);
+            return update2(&ScaledAdd { keep, scale: 1.0 }, weight, &with_length(average, -lr)?);
         }
-        let scale = length / frobenius_norm(average)?;
+        let scale = -lr / frobenius_norm(average)?;
         let largest = if weight.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
         // Also false for 0/0.
-        if scale.abs() <= largest { update2(&ScaledAdd { keep: 1.0, scale }, weight, average) } else { Ok(()) }
+        let moves = scale.abs() <= largest;
+        if !moves && self.settings.weight_decay == 0.0 {
+            return Ok(());
+        }
+        update2(&ScaledAdd { keep, scale: if moves { scale } else { 0.0 } }, weight, average)
     }
 
     fn state(&self) -> State {

@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Momentum, Rule};
+use super::{Check, Momentum, Rule, is_zero};
 use crate::Result;
 use crate::config::{Hyper, Param};
 use crate::elementwise::{SignStep, update2};
@@ -15,12 +15,12 @@ use crate::state::State;
 ///
 /// ```text
 /// M ← βM + (1 − β)g                M₀ = 0
-/// W ← W − η·sign(M)                sign(0) = 0
+/// W ← (1 − ηλ)W − η·sign(M)        sign(0) = 0
 /// ```
 ///
 /// β = 0 is SignGD, `rule = "signgd"` in settings.
 ///
-/// Default: momentum 0.9. State: one tensor when momentum > 0.
+/// Defaults: momentum 0.9, weight decay 0. State: one tensor when momentum > 0.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -41,6 +41,9 @@ pub struct Signum {
     /// Momentum β in [0, 1).
     #[serde(default = "default_momentum")]
     pub momentum: f64,
+    /// Decoupled weight decay λ ≥ 0; not written when it is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub weight_decay: f64,
 }
 
 fn default_momentum() -> f64 {
@@ -50,12 +53,12 @@ fn default_momentum() -> f64 {
 impl Signum {
     /// The rule with its default momentum.
     pub fn new(lr: f64) -> Self {
-        Self { lr, momentum: default_momentum() }
+        Self { lr, momentum: default_momentum(), weight_decay: 0.0 }
     }
 
     /// SignGD: no momentum.
     pub fn signgd(lr: f64) -> Self {
-        Self { lr, momentum: 0.0 }
+        Self { lr, momentum: 0.0, weight_decay: 0.0 }
     }
 }
 
@@ -70,27 +73,33 @@ impl Hyper for Signum {
         self.lr = lr;
     }
 
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
     fn validate(&self) -> Result<()> {
         let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
-        check.decay_rate("momentum", self.momentum)
+        check.decay_rate("momentum", self.momentum)?;
+        check.not_negative("weight_decay", self.weight_decay)
     }
 
     fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
-        Ok(Box::new(SignumState { lr: self.lr, momentum: Momentum::new(self.momentum, param.var)? }))
+        Ok(Box::new(SignumState { settings: *self, momentum: Momentum::new(self.momentum, param.var)? }))
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct SignumState {
-    lr: f64,
+    settings: Signum,
     momentum: Momentum,
 }
 
 impl Rule for SignumState {
     fn step(&mut self, weight: &Var, gradient: &Tensor, lr_factor: f64) -> Result<()> {
         let average = self.momentum.update(gradient)?;
-        update2(&SignStep { step: self.lr * lr_factor }, weight, average)
+        let lr = self.settings.lr * lr_factor;
+        update2(&SignStep { keep: 1.0 - lr * self.settings.weight_decay, step: lr }, weight, average)
     }
 
     fn state(&self) -> State {

@@ -3,7 +3,7 @@
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::{Check, Orthogonalized, Rule, orthogonalized_step};
+use super::{Check, Orthogonalized, Rule, is_zero, orthogonalized_step};
 use crate::config::{Hyper, Param};
 use crate::elementwise::{ScaledAdd, update2};
 use crate::state::State;
@@ -14,17 +14,18 @@ use crate::{Orthogonalizer, Result};
 /// For a matrix W, [r, c], with gradient g = U diag(σ) Vᵀ:
 ///
 /// ```text
-/// W ← W − η·UVᵀ
+/// W ← (1 − ηλ)W − η·UVᵀ
 /// ```
 ///
 /// by the exact polar factor ([`Orthogonalizer::Exact`]): every singular direction of the gradient moves at the same
-/// rate. Singular values under max(r, c)·ε·σ_max are dropped with their directions; a zero gradient gives no update.
+/// rate. Singular values under max(r, c)·ε·σ_max are dropped with their directions; a zero gradient gives no update
+/// besides the decay.
 ///
 /// Tensors of more dimensions, such as convolution filters [out, in, h, w], are matrices [out, in·h·w]. Vectors are not
 /// accepted: their group has its own rule, by default [`Nmd::ngd`](crate::Nmd::ngd) with the same learning rate, which
 /// is steepest descent in the ℓ2 norm.
 ///
-/// No state. With momentum, the rule is [`Muon`](crate::Muon) with the exact orthogonalizer.
+/// Default: weight decay 0. No state. With momentum, the rule is [`Muon`](crate::Muon) with the exact orthogonalizer.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -44,12 +45,15 @@ use crate::{Orthogonalizer, Result};
 pub struct SpecGd {
     /// Learning rate η > 0: the spectral norm of each step.
     pub lr: f64,
+    /// Decoupled weight decay λ ≥ 0; not written when it is 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub weight_decay: f64,
 }
 
 impl SpecGd {
     /// The rule.
     pub fn new(lr: f64) -> Self {
-        Self { lr }
+        Self { lr, weight_decay: 0.0 }
     }
 }
 
@@ -64,18 +68,24 @@ impl Hyper for SpecGd {
         self.lr = lr;
     }
 
+    fn weight_decay(&self) -> f64 {
+        self.weight_decay
+    }
+
     fn validate(&self) -> Result<()> {
-        Check { rule: Self::NAME }.lr(self.lr)
+        let check = Check { rule: Self::NAME };
+        check.lr(self.lr)?;
+        check.not_negative("weight_decay", self.weight_decay)
     }
 
     fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
-        Ok(Box::new(SpecGdState { lr: self.lr, matrix: param.matrix(Self::NAME)? }))
+        Ok(Box::new(SpecGdState { settings: *self, matrix: param.matrix(Self::NAME)? }))
     }
 }
 
 #[derive(Debug)]
 pub(crate) struct SpecGdState {
-    lr: f64,
+    settings: SpecGd,
     matrix: (usize, usize),
 }
 
@@ -107,7 +117,8 @@ impl Orthogonalized for SpecGdState {
     }
 
     fn update(&mut self, weight: &Var, orthogonal: &Tensor, lr_factor: f64) -> Result<()> {
-        let direction = orthogonal.reshape(weight.shape())?;
-        update2(&ScaledAdd { keep: 1.0, scale: -self.lr * lr_factor }, weight, &direction)
+        let lr = self.settings.lr * lr_factor;
+        let update = ScaledAdd { keep: 1.0 - lr * self.settings.weight_decay, scale: -lr };
+        update2(&update, weight, &orthogonal.reshape(weight.shape())?)
     }
 }

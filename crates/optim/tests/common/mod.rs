@@ -58,15 +58,26 @@ pub fn all_rules() -> Vec<RuleConfig> {
         r#"{"rule":"adam","lr":0.1,"weight_decay":0.01}"#,
         r#"{"rule":"adamw","lr":0.1}"#,
         r#"{"rule":"ngd","lr":0.1}"#,
-        r#"{"rule":"nmd","lr":0.1}"#,
+        r#"{"rule":"nmd","lr":0.1,"weight_decay":0.01}"#,
         r#"{"rule":"signgd","lr":0.1}"#,
-        r#"{"rule":"signum","lr":0.1}"#,
-        r#"{"rule":"specgd","lr":0.1}"#,
+        r#"{"rule":"signum","lr":0.1,"weight_decay":0.01}"#,
+        r#"{"rule":"specgd","lr":0.1,"weight_decay":0.01}"#,
         r#"{"rule":"muon","lr":0.1,"weight_decay":0.01}"#,
         r#"{"rule":"muon","lr":0.1,"orthogonalizer":"exact","nesterov":false,"scale":"spectral"}"#,
-        r#"{"rule":"shampoo","lr":0.1,"eps":1e-6}"#,
-        r#"{"rule":"shampoo","lr":0.1,"beta2":0.95,"eps":1e-6,"weight_decay":0.01,"precondition_every":2,"start_step":1,"max_dim":100,"graft":"adam"}"#,
+        r#"{"rule":"shampoo","lr":0.1,"eps":1e-4,"weight_decay":0.01}"#,
+        r#"{"rule":"shampoo","lr":0.1,"beta2":0.9,"precondition_every":2,"max_dim":64,"graft":"adam"}"#,
         r#"{"rule":"soap","lr":0.1,"precondition_every":2}"#,
+        r#"{"rule":"dion","lr":0.1}"#,
+        r#"{"rule":"dion","lr":0.1,"rank_fraction":0.4,"momentum":0.8}"#,
+        r#"{"rule":"scion","lr":0.1}"#,
+        r#"{"rule":"scion","lr":0.1,"norm":"spectral","orthogonalizer":"exact","radius":3.0,"constrained":false}"#,
+        r#"{"rule":"scion","lr":0.1,"norm":"sign"}"#,
+        r#"{"rule":"scion","lr":0.1,"norm":"col-norm","radius":3.0}"#,
+        r#"{"rule":"scion","lr":0.1,"norm":"row-norm","momentum":0.0}"#,
+        r#"{"rule":"scion","lr":0.1,"norm":"bias-rms","constrained":false}"#,
+        r#"{"rule":"power","lr":0.1,"momentum":0.9,"weight_decay":0.01}"#,
+        r#"{"rule":"power","lr":0.1,"exponent":0.0}"#,
+        r#"{"rule":"power","lr":0.1,"exponent":1.0}"#,
     ]
     .map(rule)
     .to_vec()
@@ -80,8 +91,13 @@ pub struct Single {
 
 impl Single {
     pub fn new(start: &Tensor, rule: &RuleConfig) -> Self {
+        Self::named("w", start, rule)
+    }
+
+    /// With another name, on which the random start of Dion depends.
+    pub fn named(name: &str, start: &Tensor, rule: &RuleConfig) -> Self {
         let var = Var::from_tensor(&start.copy().unwrap()).unwrap();
-        let params = vec![NamedParam::new("w", Role::Matrix, var.clone())];
+        let params = vec![NamedParam::new(name, Role::Matrix, var.clone())];
         Self { var, optimizer: Optimizer::new(params, &GroupRules::uniform(rule.clone())).unwrap() }
     }
 
