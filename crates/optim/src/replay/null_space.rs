@@ -142,7 +142,7 @@ mod tests {
 
     /// Entries without structure.
     fn sample(rows: usize, columns: usize, seed: usize) -> Mat<f64> {
-        Mat::from_fn(rows, columns, |i, j| (((seed * 31 + i) * 37 + j * 101) as f64 * 1.618).sin())
+        Mat::from_fn(rows, columns, |i, j| (((i * 7 + 3) * (j * 5 + 2) * (i + 2 * j + seed)) as f64 * 1.618).sin())
     }
 
     #[test]

@@ -20,11 +20,11 @@ use crate::{Error, Result};
 /// m ← β₁m + (1 − β₁)g′,  v ← β₂v + (1 − β₂)g′²         in the basis, element by element
 /// N = Q_L [m/(√v + ε)] Qᵀ_R
 /// W ← (1 − ηλ)(W − η·√(1 − β₂ᵗ)/(1 − β₁ᵗ)·N)
-/// L ← βL + (1 − β)ggᵀ,  R ← βR + (1 − β)gᵀg            β is `shampoo_beta`
+/// L ← βL + (1 − β)ggᵀ,  R ← βR + (1 − β)gᵀg           β is `shampoo_beta`
 /// ```
 ///
-/// The first gradient moves nothing: L and R start as (1 − β)ggᵀ and (1 − β)gᵀg, and Q_L, Q_R as their eigenvectors in the order of
-/// nonincreasing eigenvalues. In each step t that is a multiple of `precondition_every`, after the update, the bases are
+/// The first gradient moves nothing: L and R start as (1 − β)ggᵀ and (1 − β)gᵀg, and Q_L, Q_R as their eigenvectors by
+/// nonincreasing eigenvalue. In each step t that is a multiple of `precondition_every`, after the update, the bases are
 /// refreshed by one step of orthogonal iteration:
 ///
 /// ```text
@@ -33,24 +33,27 @@ use crate::{Error, Result};
 /// m ← m in the new bases
 /// ```
 ///
-/// **Shapes.** Tensors of more dimensions, such as convolution filters [out, in, h, w], are matrices [out, in·h·w]; the reference gives each
-/// dimension a basis of its own. A side larger than `max_precond_dim` has no factor and keeps the identity as its basis. So
-/// do vectors, for which the rule is Adam without a first step, as by default in the reference.
+/// **Shapes.** Tensors of more dimensions, such as convolution filters [out, in, h, w], are matrices [out, in·h·w]; the
+/// reference gives each dimension a basis. A side larger than `max_precond_dim` has no factor and keeps the identity as
+/// its basis. So do vectors, for which the rule is Adam without its first step, as by default in the reference.
 ///
-/// **Not determined.** When r ≠ c, one of the first factors is singular, and the basis of its null space is
-/// arbitrary. The elementwise steps depend on it: two implementations, or one on two machines, can differ by an amount of the order of η
-/// from the second step on. Here equal inputs give equal bits on one machine.
+/// **Not determined.** When r ≠ c, one of the first factors is singular, and the basis of its null space is arbitrary,
+/// but the elementwise steps depend on it: two implementations, or one on two machines, may differ by the order of η from
+/// the second step on. Here equal inputs give equal bits on one machine. For the same reason the rule commutes with
+/// rotations of W when r = c, but not otherwise.
 ///
-/// **Computation.** Products and moments stay on the device and in the type of the parameter. Eigenvectors and QR are computed on the CPU
-/// in f64: on another device, the factors and bases are copied there and back in each refresh, and only then. Those of all parameters and
-/// sides run in parallel, each on one thread. A factor that overflowed
-/// ([`Error::NonFiniteFactor`](crate::Error::NonFiniteFactor)) is an error that names the parameter, and no weight is changed.
+/// **Computation.** Products and moments stay on the device and in the type of the parameter. Eigenvectors and QR are
+/// computed on the CPU in f64: from another device, factors and bases are copied there and back in each refresh, and only
+/// then. Decompositions run in parallel, each on one thread: those of all parameters together on the CPU, the two sides
+/// of one parameter at a time on another device. A factor that overflowed
+/// ([`Error::NonFiniteFactor`](crate::Error::NonFiniteFactor)) is an error that names the parameter; no weight and no
+/// state is changed.
 ///
-/// **Defaults:** β₁ and β₂ 0.95, `shampoo_beta` as β₂, ε 1e-8, weight decay 0.01, `precondition_every` 10, `max_precond_dim` 10000. The
-/// usual learning rate is 0.003.
+/// **Defaults:** β₁ and β₂ 0.95, `shampoo_beta` as β₂, ε 1e-8, weight decay 0.01, `precondition_every` 10,
+/// `max_precond_dim` 10000. The usual learning rate is 0.003.
 ///
-/// **Costs.** State: 2rc elements for m and v, 2(r² + c²) for factors and bases; during a step, factors once more and
-/// in a refresh bases too. Each step: 6rc(r + c) operations; each refresh: about 6(r³ + c³) more.
+/// **Costs.** State: 2rc elements for m and v, 2(r² + c²) for factors and bases; during a step, factors once more, and
+/// bases in a refresh. Each step: 6rc(r + c) operations; each refresh: about 5(r³ + c³) more.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -392,6 +395,7 @@ impl Task {
     }
 }
 
+/// One step of orthogonal iteration, and which old column each new one came from.
 fn refreshed(factor: &Mat<f64>, basis: &Mat<f64>) -> Result<(Mat<f64>, Vec<u32>)> {
     let size = factor.nrows();
     let mut product = Mat::zeros(size, size);
