@@ -228,7 +228,9 @@ fn groups_have_their_own_learning_rate_factor() {
         for (name, var, seed, factor) in [("a", a, 1, 0.5), ("b", b, 2, 2.0)] {
             let with = rule.clone().with_lr(rule.lr() * factor);
             let mut alone = common::Single::named(name, &normal(&[3, 4], seed), &with);
-            gradients.iter().for_each(|gradient| alone.step(gradient).unwrap());
+            for gradient in &gradients {
+                alone.step(gradient).unwrap();
+            }
             assert!(max_difference(var, &alone.var) < 1e-12, "{rule:?}");
         }
     }

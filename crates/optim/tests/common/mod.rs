@@ -2,6 +2,8 @@
 #![allow(clippy::float_cmp, clippy::unwrap_used, reason = "tests compare exact values and fail by a panic")]
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod saved;
+
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use isorate_optim::{GroupRules, NamedParam, Optimizer, Orthogonalizer, Result, Role, RuleConfig};
@@ -9,6 +11,10 @@ use rand::SeedableRng;
 use rand::distr::Distribution;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::StandardNormal;
+
+mod rules;
+
+pub use rules::RULES;
 
 /// Standard normal entries from a seed, f64.
 pub fn normal(shape: &[usize], seed: u64) -> Tensor {
@@ -50,37 +56,9 @@ pub fn rule(json: &str) -> RuleConfig {
     serde_json::from_str(json).unwrap()
 }
 
-/// One rule of each kind, with every part of its update switched on.
+/// The rules of [`RULES`].
 pub fn all_rules() -> Vec<RuleConfig> {
-    [
-        r#"{"rule":"sgd","lr":0.1}"#,
-        r#"{"rule":"sgd","lr":0.1,"momentum":0.9,"nesterov":true,"weight_decay":0.01}"#,
-        r#"{"rule":"adam","lr":0.1,"weight_decay":0.01}"#,
-        r#"{"rule":"adamw","lr":0.1}"#,
-        r#"{"rule":"ngd","lr":0.1}"#,
-        r#"{"rule":"nmd","lr":0.1,"weight_decay":0.01}"#,
-        r#"{"rule":"signgd","lr":0.1}"#,
-        r#"{"rule":"signum","lr":0.1,"weight_decay":0.01}"#,
-        r#"{"rule":"specgd","lr":0.1,"weight_decay":0.01}"#,
-        r#"{"rule":"muon","lr":0.1,"weight_decay":0.01}"#,
-        r#"{"rule":"muon","lr":0.1,"orthogonalizer":"exact","nesterov":false,"scale":"spectral"}"#,
-        r#"{"rule":"shampoo","lr":0.1,"eps":1e-4,"weight_decay":0.01}"#,
-        r#"{"rule":"shampoo","lr":0.1,"beta2":0.9,"precondition_every":2,"max_dim":64,"graft":"adam"}"#,
-        r#"{"rule":"soap","lr":0.1,"precondition_every":2}"#,
-        r#"{"rule":"dion","lr":0.1}"#,
-        r#"{"rule":"dion","lr":0.1,"rank_fraction":0.4,"momentum":0.8}"#,
-        r#"{"rule":"scion","lr":0.1}"#,
-        r#"{"rule":"scion","lr":0.1,"norm":"spectral","orthogonalizer":"exact","radius":3.0,"constrained":false}"#,
-        r#"{"rule":"scion","lr":0.1,"norm":"sign"}"#,
-        r#"{"rule":"scion","lr":0.1,"norm":"col-norm","radius":3.0}"#,
-        r#"{"rule":"scion","lr":0.1,"norm":"row-norm","momentum":0.0}"#,
-        r#"{"rule":"scion","lr":0.1,"norm":"bias-rms","constrained":false}"#,
-        r#"{"rule":"power","lr":0.1,"momentum":0.9,"weight_decay":0.01}"#,
-        r#"{"rule":"power","lr":0.1,"exponent":0.0}"#,
-        r#"{"rule":"power","lr":0.1,"exponent":1.0}"#,
-    ]
-    .map(rule)
-    .to_vec()
+    RULES.iter().map(|json| rule(json)).collect()
 }
 
 /// One parameter under one rule.
