@@ -16,10 +16,8 @@ pub(crate) trait Hyper {
     fn lr(&self) -> f64;
     /// Another learning rate.
     fn set_lr(&mut self, lr: f64);
-    /// The weight decay; 0 for a rule without it.
-    fn weight_decay(&self) -> f64 {
-        0.0
-    }
+    /// The weight decay.
+    fn weight_decay(&self) -> f64;
     /// Checks every hyperparameter.
     fn validate(&self) -> Result<()>;
     /// The rule with fresh state for one parameter.
@@ -139,7 +137,7 @@ impl RuleConfig {
         self
     }
 
-    /// The weight decay; 0 for a rule that has none.
+    /// The weight decay: 1 for Scion in its constrained form, 0 in the other.
     pub fn weight_decay(&self) -> f64 {
         each!(self, rule => rule.weight_decay())
     }
@@ -151,6 +149,11 @@ impl RuleConfig {
             Self::Scion(rule) => rule.norm.needs_matrices(),
             _ => false,
         }
+    }
+
+    /// Whether the rule treats a tensor of three or more dimensions as a matrix.
+    pub(crate) fn flattens_filters(&self) -> bool {
+        !matches!(self, Self::Sgd(_) | Self::Adam(_) | Self::AdamW(_) | Self::Nmd(_) | Self::Signum(_))
     }
 
     /// What vectors get when every parameter is under this rule: the rule itself if it accepts them; for SpecGD, NGD

@@ -6,6 +6,7 @@ use crate::groups::RoutingProblem;
 use crate::probe::ProbeProblem;
 use crate::replay::ReplayProblem;
 use crate::state::StateProblem;
+use crate::state_file::StateFileProblem;
 
 /// The result of everything here that can fail.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -209,6 +210,17 @@ pub enum Error {
     /// A state that does not fit the rule that is to take it.
     #[error("state: {0}")]
     State(StateProblem),
+    /// A state file that cannot be written or taken. Nothing was changed.
+    #[error("{}: {problem}", file.display())]
+    StateFile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        problem: Box<StateFileProblem>,
+    },
+    /// The variables hold the averages of the weights, and not the weights.
+    #[error("the averages of the weights are in the place of the weights\nhint: call WeightEma::restore first")]
+    AveragesInPlace,
     /// A reference trajectory that cannot be replayed.
     #[error("{}: {problem}", file.display())]
     Replay {

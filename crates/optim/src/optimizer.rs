@@ -1,5 +1,6 @@
 //! The optimizer: parameters, their rules and the step.
 
+mod saved;
 #[cfg(test)]
 mod untouched;
 
@@ -76,6 +77,7 @@ pub struct Optimizer {
     lr_factor: f64,
     /// One for each group.
     group_lr_factors: Vec<f64>,
+    steps: u64,
 }
 
 #[derive(Debug)]
@@ -143,7 +145,7 @@ impl Optimizer {
             return Err(RoutingProblem::AllFrozen { parameters: frozen.len() }.into());
         }
         let group_lr_factors = vec![1.0; routing.groups.len()];
-        Ok(Self { slots, frozen, routing, lr_factor: 1.0, group_lr_factors })
+        Ok(Self { slots, frozen, routing, lr_factor: 1.0, group_lr_factors, steps: 0 })
     }
 
     /// One step along the gradients of a loss.
@@ -174,6 +176,7 @@ impl Optimizer {
             let lr_factor = self.lr_factor * self.group_lr_factors[slot.group];
             slot.update(|rule, weight| rule.step(weight, &gradient, lr_factor)).map_err(|e| slot.failed(e))?;
         }
+        self.steps += 1;
         Ok(())
     }
 
@@ -198,6 +201,12 @@ impl Optimizer {
     /// The current factor of the learning rates.
     pub fn lr_factor(&self) -> f64 {
         self.lr_factor
+    }
+
+    /// The number of steps made, which is also the number, from 0, of the step about to be made. It is part of the saved
+    /// state. A step that failed does not count.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// Multiplies the learning rate of one group by `factor` from now on, besides the factor of all groups. Starts at

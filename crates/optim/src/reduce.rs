@@ -113,6 +113,27 @@ pub(crate) fn frobenius_norm(tensor: &Tensor) -> Result<f64> {
     Ok(largest * sum_of_squares(&scaled)?.sqrt())
 }
 
+/// [`frobenius_norm`] of each tensor; those of f32 tensors on a device are read together.
+pub(crate) fn frobenius_norms<'a>(tensors: impl IntoIterator<Item = &'a Tensor> + Clone) -> Result<Vec<f64>> {
+    let mut all = tensors.clone().into_iter();
+    let first = all.next();
+    let together = |tensor: &Tensor| {
+        !tensor.device().is_cpu()
+            && tensor.dtype() == DType::F32
+            && first.is_some_and(|first| tensor.device().same_device(first.device()))
+    };
+    if !first.into_iter().chain(all).all(together) {
+        return tensors.into_iter().map(frobenius_norm).collect();
+    }
+    let squares: Vec<Tensor> = tensors.clone().into_iter().map(|t| total(&t.sqr()?)).collect::<Result<_>>()?;
+    let squares = if squares.is_empty() { Vec::new() } else { Tensor::stack(&squares, 0)?.to_vec1::<f32>()? };
+    let norm = |(tensor, square): (&Tensor, f32)| match f64::from(square) {
+        square if square.is_finite() && square > SAFE_SQUARE => Ok(square.sqrt()),
+        _ => frobenius_norm(tensor),
+    };
+    tensors.into_iter().zip(squares).map(norm).collect()
+}
+
 /// Below this the squares of f32 elements on a device may have been flushed to zero.
 const SAFE_SQUARE: f64 = 1e-30;
 

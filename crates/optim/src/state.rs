@@ -37,6 +37,9 @@ pub enum StateProblem {
         /// What it should be.
         expected: &'static str,
     },
+    /// Anything else that the rule found wrong.
+    #[error("{0}")]
+    Other(String),
     /// A tensor of another shape.
     #[error("`{name}` has shape {shape:?}, but {expected:?} is needed")]
     Shape {
@@ -92,10 +95,11 @@ impl State {
         self.0.contains_key(name)
     }
 
-    /// Takes a number out.
+    /// Takes a number out. In a file it is a scalar of f64.
     pub fn take_number(&mut self, name: &str) -> Result<f64> {
         match self.0.remove(name) {
             Some(Value::Number(number)) => Ok(number),
+            Some(Value::Tensor(tensor)) if tensor.rank() == 0 && tensor.dtype() == DType::F64 => Ok(tensor.to_scalar::<f64>()?),
             Some(Value::Tensor(_)) => Err(StateProblem::Kind { name: name.to_owned(), expected: "a number" }.into()),
             None => Err(StateProblem::Missing(name.to_owned()).into()),
         }

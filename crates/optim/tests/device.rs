@@ -35,6 +35,16 @@ fn dtypes(device: &Device) -> Vec<DType> {
     all.into_iter().filter(|dtype| !(device.is_metal() && *dtype == DType::F64)).collect()
 }
 
+/// Every rule. SOAP is missing: on a matrix that is not square its first basis is arbitrary where the first gradient has no
+/// part, so two correct computations differ; it has a test of its own.
+fn rules() -> Vec<RuleConfig> {
+    let more = [
+        r#"{"rule":"shampoo","lr":0.1,"precondition_every":2}"#,
+        r#"{"rule":"shampoo","lr":0.1,"precondition_every":2,"graft":"adam"}"#,
+    ];
+    all_rules().into_iter().filter(|rule| rule.name() != "soap").chain(more.map(rule)).collect()
+}
+
 /// Largest difference that counts as agreement after five steps of size 0.1 each, for weights up to `largest`.
 ///
 /// Rules that move elements alone differ by the rounding of a few operations. Iterations and decompositions enlarge the
@@ -78,14 +88,16 @@ fn every_rule_agrees_with_the_cpu() {
     let shapes: [&[usize]; 6] = [&[24], &[12, 20], &[20, 12], &[6, 3, 3, 3], &[1, 7], &[96, 256]];
     let mut failures = Vec::new();
     for dtype in dtypes(&device) {
-        for rule in all_rules() {
+        for rule in rules() {
             for shape in shapes.into_iter().filter(|shape| shape.len() > 1 || !rule.needs_matrices()) {
                 let start = normal(shape, 1).to_dtype(dtype).unwrap();
                 let gradients: Vec<Tensor> = (2..7).map(|seed| normal(shape, seed).to_dtype(dtype).unwrap()).collect();
                 let expected = run(&start, &rule, &gradients, &Device::Cpu);
                 let result = run(&start, &rule, &gradients, &device);
                 assert_eq!((result.dtype(), result.shape()), (expected.dtype(), expected.shape()));
-                assert!(max_difference(&expected, &start) > 0.01, "{} moves the weights", rule.name());
+                // Half precision can round small steps away.
+                let full = matches!(dtype, DType::F32 | DType::F64);
+                assert!(!full || max_difference(&expected, &start) > 1e-4, "{} moves the weights", rule.name());
                 let difference = max_difference(&expected, &result);
                 let tolerance = tolerance(&rule, dtype, max_abs(&expected));
                 println!("{:<8} {dtype:?} {shape:?}: {difference:.1e} of {tolerance:.1e}", rule.name());
@@ -96,6 +108,23 @@ fn every_rule_agrees_with_the_cpu() {
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn soap_agrees_with_the_cpu_on_square_matrices() {
+    let Some(device) = device() else { return };
+    let soap = rule(r#"{"rule":"soap","lr":0.1,"precondition_every":2}"#);
+    for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, 1e-2)] {
+        if device.is_metal() && dtype == DType::F64 {
+            continue;
+        }
+        let start = normal(&[12, 12], 1).to_dtype(dtype).unwrap();
+        let gradients: Vec<Tensor> = (2..8).map(|seed| normal(&[12, 12], seed).to_dtype(dtype).unwrap()).collect();
+        let expected = run(&start, &soap, &gradients, &Device::Cpu);
+        let difference = max_difference(&expected, &run(&start, &soap, &gradients, &device));
+        println!("soap {dtype:?}: {difference:.1e} of {tolerance:.1e}");
+        assert!(difference <= tolerance, "{dtype:?}: {difference:e}");
+    }
 }
 
 #[test]
@@ -111,7 +140,7 @@ fn reference_trajectories_are_reproduced() {
     let mut failures = Vec::new();
     for file in files {
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        if device.is_metal() && !name.starts_with("muon-torch") {
+        if device.is_metal() && !["muon-torch", "shampoo", "soap"].iter().any(|start| name.starts_with(start)) {
             continue; // f64
         }
         let replay = replay_on(&file, &device).unwrap();
@@ -198,7 +227,7 @@ fn zero_and_extreme_gradients() {
         assert!(max_difference(&there, &here) < 1e-6, "{scale:e}");
     }
     let zero = start.zeros_like().unwrap();
-    for rule in all_rules() {
+    for rule in rules() {
         let there = run(&start, &rule, &[zero.clone(), zero.clone()], &device);
         let here = run(&start, &rule, &[zero.clone(), zero.clone()], &Device::Cpu);
         assert!(max_difference(&there, &here) < 1e-6, "{}", rule.name());

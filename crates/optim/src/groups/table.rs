@@ -43,7 +43,7 @@ fn parameter_table(assignments: &[&Assignment]) -> String {
     let mut rows = vec![["parameter", "group", "rule", "role", "type", "shape"].map(str::to_owned).to_vec()];
     for a in assignments {
         let shape = match matrix_shape(&a.shape) {
-            Some((r, c)) if a.shape.len() > 2 && a.rule.as_ref().is_some_and(RuleConfig::needs_matrices) => {
+            Some((r, c)) if a.shape.len() > 2 && a.rule.as_ref().is_some_and(RuleConfig::flattens_filters) => {
                 format!("{:?} as [{r}, {c}]", a.shape)
             }
             _ => format!("{:?}", a.shape),

@@ -158,6 +158,11 @@ impl Hyper for Scion {
         self.lr = lr;
     }
 
+    /// The constrained form is that of weight decay 1.
+    fn weight_decay(&self) -> f64 {
+        if self.constrained { 1.0 } else { 0.0 }
+    }
+
     fn validate(&self) -> Result<()> {
         let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
