@@ -91,10 +91,6 @@ impl State {
         self.0.iter().map(|(name, value)| (name.as_str(), value))
     }
 
-    pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
     /// Takes a number out. In a file it is a scalar of f64.
     pub fn take_number(&mut self, name: &str) -> Result<f64> {
         match self.0.remove(name) {

@@ -255,6 +255,39 @@ fn a_model_can_lie_on_two_devices() {
     assert_eq!(bits(&here), before);
 }
 
+/// A file written on one device is read on the other, and the training goes on as it would have.
+#[test]
+fn states_move_between_devices() {
+    let Some(device) = device() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.safetensors");
+    let gradients: Vec<Tensor> = (2..8).map(|seed| normal(&[6, 8], seed).to_dtype(DType::F32).unwrap()).collect();
+    let start = normal(&[6, 8], 1).to_dtype(DType::F32).unwrap();
+    let new = |weight: &Tensor, rule: &RuleConfig, device: &Device| {
+        let var = Var::from_tensor(&weight.to_device(device).unwrap().copy().unwrap()).unwrap();
+        let params = vec![NamedParam::new("w", Role::Matrix, var.clone())];
+        (Optimizer::new(params, &GroupRules::uniform(rule.clone())).unwrap(), var)
+    };
+    for rule in rules() {
+        let expected = run(&start, &rule, &gradients, &Device::Cpu);
+        for (from, to) in [(&device, &Device::Cpu), (&Device::Cpu, &device)] {
+            let (mut first, var) = new(&start, &rule, from);
+            for gradient in &gradients[..3] {
+                first.step(&store(&[(&var, gradient)])).unwrap();
+            }
+            first.save_state(&path).unwrap();
+            let (mut second, var) = new(&var.as_detached_tensor(), &rule, to);
+            second.load_state(&path).unwrap();
+            assert_eq!(second.steps(), 3);
+            for gradient in &gradients[3..] {
+                second.step(&store(&[(&var, gradient)])).unwrap();
+            }
+            let difference = max_difference(&expected, &var.as_detached_tensor().to_device(&Device::Cpu).unwrap());
+            assert!(difference <= tolerance(&rule, DType::F32, 1.0), "{rule:?} to {to:?}: {difference:e}");
+        }
+    }
+}
+
 #[test]
 fn a_device_that_is_not_there_is_one_line_and_the_cpu() {
     for choice in [DeviceChoice::Cuda(63), DeviceChoice::Metal(63)] {

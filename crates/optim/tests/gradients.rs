@@ -89,7 +89,7 @@ fn norms_of_extreme_gradients_are_finite() {
         let a = param("a", &[2], DType::F64);
         let gradient = Tensor::new(&[3.0 * size, 4.0 * size], &Device::Cpu).unwrap();
         let mut gradients = store(&[(&a, &gradient)]);
-        let norm = clip_grad_norm(&mut gradients, &[a.clone()], 1.0).unwrap();
+        let norm = clip_grad_norm(&mut gradients, std::slice::from_ref(&a), 1.0).unwrap();
         assert!((norm / size - 5.0).abs() < 1e-12);
         let clipped = values(&gradients, &a);
         let expected = if size < 1.0 { 3.0 * size } else { 0.6 };

@@ -155,18 +155,21 @@ fn record_of(w: &Tensor, gradient: &Tensor, config: ProbeConfig, bases: Option<B
 
 #[test]
 fn ratios_agree_with_those_by_hand() {
-    let w = matrix(&[[3.0, 0.0], [0.0, 4.0]]);
-    let change = matrix(&[[0.0, 1.0], [2.0, 0.0]]);
-    let record =
-        record_of(&w, &change, ProbeConfig::every(1), None, |var| var.set(&(var.as_tensor() - &change).unwrap()).unwrap());
-    assert!(record.seconds > 0.0);
-    let param = &record.params[0];
-    close(param.ratio.frobenius.unwrap(), 5.0_f64.sqrt() / 5.0, 1e-15);
-    close(param.ratio.spectral.unwrap(), 2.0 / 4.0, 1e-15);
-    let (weight, gradient, update) = (param.weight.as_ref(), param.gradient.as_ref(), param.update.as_ref());
-    close(weight.unwrap().singular_values[1], 3.0, 1e-15);
-    close(gradient.unwrap().stable_rank, 5.0 / 4.0, 1e-15);
-    close(update.unwrap().nuclear_rank, 9.0 / 5.0, 1e-15);
+    // All values are exact in every type.
+    for dtype in [DType::F64, DType::F32, DType::BF16] {
+        let w = matrix(&[[3.0, 0.0], [0.0, 4.0]]).to_dtype(dtype).unwrap();
+        let change = matrix(&[[0.0, 1.0], [2.0, 0.0]]).to_dtype(dtype).unwrap();
+        let config = ProbeConfig::every(1);
+        let record = record_of(&w, &change, config, None, |var| var.set(&(var.as_tensor() - &change).unwrap()).unwrap());
+        assert!(record.seconds > 0.0);
+        let param = &record.params[0];
+        close(param.ratio.frobenius.unwrap(), 5.0_f64.sqrt() / 5.0, 1e-15);
+        close(param.ratio.spectral.unwrap(), 2.0 / 4.0, 1e-15);
+        let (weight, gradient, update) = (param.weight.as_ref(), param.gradient.as_ref(), param.update.as_ref());
+        close(weight.unwrap().singular_values[1], 3.0, 1e-15);
+        close(gradient.unwrap().stable_rank, 5.0 / 4.0, 1e-15);
+        close(update.unwrap().nuclear_rank, 9.0 / 5.0, 1e-15);
+    }
 
     // A vector has the ratio alone; a weight of zeros has none.
     let vector = Tensor::new(&[3.0_f64, 4.0], &Device::Cpu).unwrap();
@@ -175,6 +178,7 @@ fn ratios_agree_with_those_by_hand() {
     let param = &halved.params[0];
     assert_eq!((&param.weight, &param.gradient, &param.update), (&None, &None, &None));
     assert_eq!((param.ratio.frobenius, param.ratio.spectral), (Some(0.5), None));
+    let w = matrix(&[[3.0, 0.0], [0.0, 4.0]]);
     let zero = w.zeros_like().unwrap();
     let first = record_of(&zero, &w, ProbeConfig::every(1), None, |var| var.set(&w).unwrap());
     assert_eq!((first.params[0].ratio.frobenius, first.params[0].ratio.spectral), (None, None));

@@ -61,7 +61,7 @@ impl Training {
         }
     }
 
-    /// Σ_p Σ tanh(W_p ∘ X_p): its gradients depend on the weights, so a difference would grow.
+    /// The sum of tanh(W ∘ X) over all parameters: its gradients depend on the weights, so a difference would grow.
     fn loss(&self, step: u64, micro_batch: u64) -> Tensor {
         let of = |param: &NamedParam| {
             let x = normal(param.var.dims(), 1000 + 2 * step + micro_batch).to_dtype(param.var.dtype()).unwrap();

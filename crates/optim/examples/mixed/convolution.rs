@@ -10,7 +10,7 @@ use crate::run::{Batch, Task};
 
 const SIDE: usize = 16;
 /// Circle, square, plus, cross.
-const CLASSES: usize = 4;
+const CLASSES: u32 = 4;
 const NOISE: f32 = 0.35;
 
 /// The two filters' layers and the two matrices: conv 1→16, pool, conv 16→32, pool, 512→64, 64→4.
@@ -31,7 +31,7 @@ pub fn task() -> Result<Task> {
         conv1: layer("conv1", &[16, 1, 3, 3])?,
         conv2: layer("conv2", &[32, 16, 3, 3])?,
         hidden: layer("hidden", &[64, 32 * SIDE * SIDE / 16])?,
-        head: layer("head", &[CLASSES, 64])?,
+        head: layer("head", &[CLASSES as usize, 64])?,
     };
     Ok(Task {
         name: "shapes in noise, convolutional network",
@@ -65,7 +65,7 @@ fn batch(seed: u64, count: usize) -> Result<Batch> {
     let mut pixels = Vec::with_capacity(count * SIDE * SIDE);
     let mut labels = Vec::with_capacity(count);
     for _ in 0..count {
-        let class = rng.random_range(0..CLASSES as u32);
+        let class = rng.random_range(0..CLASSES);
         let radius: f32 = rng.random_range(3.0..5.0);
         let mut center = || rng.random_range(radius..(SIDE - 1) as f32 - radius);
         let (x0, y0) = (center(), center());

@@ -18,9 +18,9 @@ impl Init {
     }
 
     /// Normal entries with standard deviation √(gain/inputs), so that a layer keeps the size of what it is given.
-    pub fn weight(&mut self, name: &str, shape: &[usize], gain: f64) -> Result<Tensor> {
+    pub fn weight(&mut self, name: &str, shape: &[usize], gain: f32) -> Result<Tensor> {
         let inputs: usize = shape[1..].iter().product();
-        let scale = (gain / inputs as f64).sqrt() as f32;
+        let scale = (gain / inputs as f32).sqrt();
         let count = shape.iter().product();
         let values = (0..count).map(|_| scale * Distribution::<f32>::sample(&StandardNormal, &mut self.rng)).collect();
         self.add(name, &Tensor::from_vec::<_, f32>(values, shape, &Device::Cpu)?)

@@ -15,6 +15,8 @@ pub struct Batch {
     pub labels: Tensor,
 }
 
+type Forward = Box<dyn Fn(&Tensor) -> candle_core::Result<Tensor>>;
+
 /// A network and what it should learn.
 pub struct Task {
     pub name: &'static str,
@@ -23,7 +25,7 @@ pub struct Task {
     pub adamw_lr: f64,
     pub steps: u64,
     /// Inputs to logits, [batch, classes].
-    pub forward: Box<dyn Fn(&Tensor) -> candle_core::Result<Tensor>>,
+    pub forward: Forward,
     /// Examples from a seed.
     pub batch: fn(u64, usize) -> candle_core::Result<Batch>,
     /// The accuracy on new examples that counts as learned.
@@ -43,7 +45,7 @@ pub fn train(new_task: fn() -> candle_core::Result<Task>) -> Result<f64> {
 
     let mut training = Training::new(new_task()?)?;
     let steps = training.task.steps;
-    println!("\n{}\n{}", training.task.name, training.optimizer.describe());
+    print!("\n{}\n{}", training.task.name, training.optimizer.describe());
     training.run(steps / 2)?;
     training.save(&checkpoint)?;
     drop(training);

@@ -18,7 +18,7 @@ const LENGTH: usize = PAIRS + 1;
 const WIDTH: usize = 32;
 const HEADS: usize = 4;
 
-/// One block with rotations left out, since the order of the pairs does not matter: attention and an MLP, each after a
+/// One block, without positions, since the order of the pairs does not matter: attention and an MLP, each after a
 /// normalization and around a residual connection.
 struct Network {
     keys: Tensor,
@@ -35,9 +35,9 @@ pub fn task() -> Result<Task> {
     let mut init = Init::new(2);
     let network = Network {
         // Standard deviation 1: the gain is the number of columns.
-        keys: init.weight("keys.embed.weight", &[KEYS as usize, WIDTH], WIDTH as f64)?,
+        keys: init.weight("keys.embed.weight", &[KEYS as usize, WIDTH], WIDTH as f32)?,
         // The last row stands for the value that is asked for.
-        values: init.weight("values.embed.weight", &[VALUES as usize + 1, WIDTH], WIDTH as f64)?,
+        values: init.weight("values.embed.weight", &[VALUES as usize + 1, WIDTH], WIDTH as f32)?,
         norms: [
             init.constant("block.norm1.weight", WIDTH, 1.0)?,
             init.constant("block.norm2.weight", WIDTH, 1.0)?,

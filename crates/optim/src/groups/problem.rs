@@ -91,9 +91,6 @@ pub enum RoutingProblem {
 /// The first names of a list.
 fn list(names: &[String]) -> String {
     const SHOWN: usize = 6;
-    let mut text = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        text += &format!(", … ({} in all)", names.len());
-    }
-    text
+    let shown = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN { format!("{shown}, … ({} in all)", names.len()) } else { shown }
 }

@@ -24,11 +24,10 @@ fn group_table(groups: &[GroupLine<'_>], assignments: &[&Assignment]) -> String 
         members.fold((0, 0), |(count, elements), a| (count + 1, elements + a.shape.iter().product::<usize>()))
     };
     for GroupLine { group, lr_factor } in groups {
-        let (lr, decay) = match &group.rule {
-            None => ("-".to_owned(), "-".to_owned()),
-            Some(rule) if *lr_factor == 1.0 => (number(rule.lr()), number(rule.weight_decay())),
-            Some(rule) => (format!("{} × {}", number(rule.lr()), number(*lr_factor)), number(rule.weight_decay())),
-        };
+        let (lr, decay) = group
+            .rule
+            .as_ref()
+            .map_or_else(|| ("-".to_owned(), "-".to_owned()), |rule| (rate(rule.lr(), *lr_factor), number(rule.weight_decay())));
         let (count, elements) = sums(Some(&group.name));
         let rule = group.rule.as_ref().map_or("frozen", RuleConfig::name).to_owned();
         rows.push(vec![group.name.clone(), rule, lr, decay, thousands(count), thousands(elements)]);
@@ -70,6 +69,12 @@ fn aligned(rows: &[Vec<String>], right: usize) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A learning rate, with the factor that is not 1.
+#[allow(clippy::float_cmp, reason = "1 is exact, the factor of every group at the start")]
+fn rate(lr: f64, factor: f64) -> String {
+    if factor == 1.0 { number(lr) } else { format!("{} × {}", number(lr), number(factor)) }
 }
 
 fn number(value: f64) -> String {

@@ -76,6 +76,7 @@ impl Optimizer {
         Ok(())
     }
 
+    #[allow(clippy::float_cmp, reason = "exactly 1 is the factor of a group that was never given one")]
     pub(crate) fn add_to(&self, contents: &mut Contents) -> Result<(), StateFileProblem> {
         let mut parameters = Vec::with_capacity(self.slots.len());
         for slot in &self.slots {

@@ -153,8 +153,7 @@ fn orthonormal(basis: &Tensor, side: Side) -> Result<Mat<f64>> {
     for j in 0..count {
         for i in 0..=j {
             let deviation = (gram[(i, j)] - if i == j { 1.0 } else { 0.0 }).abs();
-            // Written so that a NaN is refused.
-            if !(deviation <= ORTHONORMAL) {
+            if deviation.is_nan() || deviation > ORTHONORMAL {
                 return Err(Error::Probe(ProbeProblem::NotOrthonormal { side, columns: (i, j), product: gram[(i, j)] }));
             }
         }

@@ -2,6 +2,8 @@
 #![allow(clippy::float_cmp, clippy::unwrap_used, reason = "tests compare exact values and fail by a panic")]
 #![allow(dead_code, reason = "each test uses a part")]
 
+pub mod saved;
+
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Device, Tensor, Var};
 use isorate_optim::{GroupRules, NamedParam, Optimizer, Orthogonalizer, Result, Role, RuleConfig};
