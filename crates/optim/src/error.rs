@@ -108,7 +108,7 @@ pub enum Error {
         shape: Vec<usize>,
     },
     /// An element type that an orthogonalizer does not accept.
-    #[error("the {orthogonalizer} orthogonalizer does not accept {dtype:?} on {device}; it accepts {accepted}")]
+    #[error("the {orthogonalizer} orthogonalizer does not accept {dtype:?} on {device}; it accepts {accepted}\nhint: {hint}")]
     MatrixDtype {
         /// Which orthogonalizer.
         orthogonalizer: &'static str,
@@ -118,6 +118,8 @@ pub enum Error {
         device: &'static str,
         /// What is possible.
         accepted: &'static str,
+        /// What to do.
+        hint: &'static str,
     },
     /// A NaN or an infinity where a finite matrix is needed.
     #[error("the matrix to orthogonalize holds a NaN or an infinity")]

@@ -44,7 +44,10 @@ pub use device::{DeviceChoice, OpenDevice};
 pub use error::{Error, Result};
 pub use groups::{Group, GroupRules, NamedParam, Role, Routing, RoutingProblem, ShapeClass};
 pub use optimizer::{Assignment, Optimizer};
-pub use orthogonalize::{IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, Orthogonalizer};
+pub use orthogonalize::{
+    ExactPolar, IterationDtype, JORDAN_COEFFICIENTS, NewtonSchulz, OddPolynomial, Orthogonalize, Orthogonalizer,
+    PolynomialSchedule,
+};
 pub use probe::{
     Alignment, Bases, ParamRecord, ProbeConfig, ProbeProblem, ProbeRecord, Side, SpectralProbe, Spectrum, UpdateRatio,
 };

@@ -1,6 +1,7 @@
 //! The optimizer: parameters, their rules and the step.
 
 mod saved;
+mod together;
 #[cfg(test)]
 mod untouched;
 
@@ -9,6 +10,7 @@ use std::collections::BTreeSet;
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, TensorId, Var};
 use rayon::prelude::*;
+use together::Together;
 
 use crate::config::Param;
 use crate::elementwise::shares_storage;
@@ -172,10 +174,16 @@ impl Optimizer {
         let prepare = |(slot, gradient): &mut (&mut Slot, Tensor)| slot.rule.prepare(gradient).map_err(|e| slot.failed(e));
         active.par_iter_mut().filter(|(slot, _)| slot.var.device().is_cpu()).try_for_each(prepare)?;
         active.iter_mut().filter(|(slot, _)| !slot.var.device().is_cpu()).try_for_each(prepare)?;
+        let mut together = Together::default();
         for (slot, gradient) in active {
             let lr_factor = self.lr_factor * self.group_lr_factors[slot.group];
-            slot.update(|rule, weight| rule.step(weight, &gradient, lr_factor)).map_err(|e| slot.failed(e))?;
+            if slot.rule.orthogonalized().is_some() {
+                together.push(slot, gradient, lr_factor)?;
+            } else {
+                slot.update(|rule, weight| rule.step(weight, &gradient, lr_factor)).map_err(|e| slot.failed(e))?;
+            }
         }
+        together.finish()?;
         self.steps += 1;
         Ok(())
     }

@@ -73,7 +73,7 @@ fn zero_if_finite(tensor: &Tensor) -> Result<Tensor> {
 /// The sum of all elements of a contiguous tensor, on its device.
 ///
 /// Rows first: candle's reductions use one block of a GPU for each number that comes out.
-fn total(tensor: &Tensor) -> Result<Tensor> {
+pub(crate) fn total(tensor: &Tensor) -> Result<Tensor> {
     Ok(if tensor.rank() > 1 { tensor.flatten_from(1)?.sum(D::Minus1)?.sum_all()? } else { tensor.sum_all()? })
 }
 
@@ -138,10 +138,19 @@ pub(crate) fn frobenius_norms<'a>(tensors: impl IntoIterator<Item = &'a Tensor> 
 const SAFE_SQUARE: f64 = 1e-30;
 
 fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
-    fn slice_sum<T: Real>(data: &[T]) -> f64 {
-        let pieces: Vec<f64> = data.par_chunks(PIECE).map(piece_sum).collect();
-        pieces.iter().sum()
+    {
+        let (storage, layout) = tensor.storage_and_layout();
+        match &*storage {
+            Storage::Cpu(CpuStorage::F32(data)) => return Ok(slice_sum_of_squares(contiguous(data, layout)?)),
+            Storage::Cpu(CpuStorage::F64(data)) => return Ok(slice_sum_of_squares(contiguous(data, layout)?)),
+            _ => {}
+        }
     }
+    scalar(&total(&tensor.sqr()?)?)
+}
+
+/// Σx², in f64.
+pub(crate) fn slice_sum_of_squares<T: Real>(data: &[T]) -> f64 {
     fn piece_sum<T: Real>(piece: &[T]) -> f64 {
         // Eight running sums keep the additions independent, in a fixed order.
         let mut sums = [0.0_f64; 8];
@@ -158,15 +167,8 @@ fn sum_of_squares(tensor: &Tensor) -> Result<f64> {
         }
         sums.iter().sum()
     }
-    {
-        let (storage, layout) = tensor.storage_and_layout();
-        match &*storage {
-            Storage::Cpu(CpuStorage::F32(data)) => return Ok(slice_sum(contiguous(data, layout)?)),
-            Storage::Cpu(CpuStorage::F64(data)) => return Ok(slice_sum(contiguous(data, layout)?)),
-            _ => {}
-        }
-    }
-    scalar(&total(&tensor.sqr()?)?)
+    let pieces: Vec<f64> = data.par_chunks(PIECE).map(piece_sum).collect();
+    pieces.iter().sum()
 }
 
 /// A tensor of one element as f64. The conversion is done on the CPU, since not every device has f64.

@@ -180,5 +180,9 @@ fn orthogonalizers_reject_what_they_cannot_handle() {
     }
     let bf16 = Orthogonalizer::NewtonSchulz(NewtonSchulz { steps: 5, dtype: IterationDtype::BF16 });
     let text = bf16.apply(&normal(&[2, 3], 1)).unwrap_err().to_string();
-    assert_eq!(text, "the newton-schulz orthogonalizer does not accept BF16 on the CPU; it accepts f16, f32 and f64");
+    assert_eq!(
+        text,
+        "the newton-schulz orthogonalizer does not accept BF16 on the CPU; it accepts f16, f32 and f64\n\
+         hint: choose the type in which the iteration computes"
+    );
 }

@@ -10,14 +10,14 @@ use std::process::Command;
 use candle_core::{DType, Tensor};
 use common::{all_rules, bits, normal, run};
 
-/// Large enough that all products and updates are split among threads.
-const SHAPE: [usize; 2] = [150, 700];
+/// Large enough that all products and updates are split among threads, and in both forms of the iterations.
+const SHAPES: [[usize; 2]; 2] = [[150, 700], [270, 270]];
 
 fn fingerprint() -> String {
     let mut text = String::new();
-    for dtype in [DType::F32, DType::F64] {
-        let w = normal(&SHAPE, 1).to_dtype(dtype).unwrap();
-        let gradients: Vec<Tensor> = (2..4).map(|s| normal(&SHAPE, s).to_dtype(dtype).unwrap()).collect();
+    for (shape, dtype) in SHAPES.iter().flat_map(|shape| [(shape, DType::F32), (shape, DType::F64)]) {
+        let w = normal(shape, 1).to_dtype(dtype).unwrap();
+        let gradients: Vec<Tensor> = (2..4).map(|s| normal(shape, s).to_dtype(dtype).unwrap()).collect();
         for rule in all_rules() {
             let hash = bits(&run(&w, &rule, &gradients))
                 .into_iter()
@@ -46,7 +46,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         text.lines().filter(|l| l.starts_with("fingerprint")).map(str::to_owned).collect::<Vec<_>>()
     };
     let one = with_threads("1");
-    assert_eq!(one.len(), 2 * all_rules().len());
+    assert_eq!(one.len(), 2 * SHAPES.len() * all_rules().len());
     for threads in ["2", "3", "7"] {
         assert_eq!(with_threads(threads), one, "{threads} threads");
     }

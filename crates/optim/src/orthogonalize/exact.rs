@@ -4,10 +4,10 @@ use candle_core::{DType, Device, Tensor};
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
-use faer::linalg::matmul::matmul;
 use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::{Mat, MatMut, MatRef, Par};
 
+use super::products::{Threads, lower_product, product};
 use crate::reduce::{all_finite, f64_values, frobenius_norm};
 use crate::{Error, Result};
 
@@ -15,12 +15,16 @@ use crate::{Error, Result};
 const SAFE_NORM: std::ops::Range<f64> = 1e-100..1e100;
 
 /// UVᵀ of a contiguous f32 or f64 matrix [r, c] with at least one element.
-pub(super) fn polar_factor(matrix: &Tensor) -> Result<Tensor> {
-    spectral_power(matrix, 0.0)
+pub(super) fn polar_factor(matrix: &Tensor, threads: Threads) -> Result<Tensor> {
+    power_factor(matrix, 0.0, threads)
 }
 
 /// U diag(σ^p) Vᵀ of such a matrix for a power p ≥ 0; what is dropped from the polar factor is dropped here too.
 pub(crate) fn spectral_power(matrix: &Tensor, power: f64) -> Result<Tensor> {
+    power_factor(matrix, power, Threads::All)
+}
+
+fn power_factor(matrix: &Tensor, power: f64, threads: Threads) -> Result<Tensor> {
     let (rows, columns) = matrix.dims2()?;
     if !all_finite(matrix)? {
         return Err(Error::NonFiniteMatrix);
@@ -43,9 +47,9 @@ pub(crate) fn spectral_power(matrix: &Tensor, power: f64) -> Result<Tensor> {
     let mut out = vec![0.0_f64; values.len()];
     let target = MatMut::from_column_major_slice_mut(&mut out, columns, rows);
     let converged = if dtype == DType::F64 {
-        by_svd(transposed, size * f64::EPSILON, power, target)
+        by_svd(transposed, size * f64::EPSILON, power, target, threads)
     } else {
-        by_gram(transposed, size * f64::from(f32::EPSILON), power, target)
+        by_gram(transposed, size * f64::from(f32::EPSILON), power, target, threads)
     };
     if !converged {
         return Err(Error::SvdDidNotConverge { rows, columns });
@@ -64,13 +68,8 @@ pub(crate) fn spectral_power(matrix: &Tensor, power: f64) -> Result<Tensor> {
 /// on it.
 const DECOMPOSITION: Par = Par::Seq;
 
-/// Products split their result, not their sums: one thread for each rayon worker gives the same bits.
-fn product() -> Par {
-    Par::rayon(0)
-}
-
 /// Writes U diag(σ^p) Vᵀ of `x` from its thin singular value decomposition; false if that did not converge.
-fn by_svd(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>) -> bool {
+fn by_svd(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>, threads: Threads) -> bool {
     let (m, n) = x.shape();
     let size = m.min(n);
     let par = DECOMPOSITION;
@@ -92,7 +91,7 @@ fn by_svd(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>) 
             u.col_mut(j).iter_mut().for_each(|x| *x *= scale);
         }
     }
-    matmul(out, Accum::Replace, u.as_ref().subcols(0, rank), v.as_ref().subcols(0, rank).transpose(), 1.0, product());
+    product(out, u.as_ref().subcols(0, rank), v.as_ref().subcols(0, rank).transpose(), threads);
     true
 }
 
@@ -100,15 +99,16 @@ fn by_svd(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>) 
 /// X · Q diag(σ^p/σ) Qᵀ for a tall X, and the same from the left for a wide one.
 ///
 /// Only for tolerances well above √ε₆₄, since squaring loses the singular values below √ε₆₄·σ_max.
-fn by_gram(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>) -> bool {
+fn by_gram(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>, threads: Threads) -> bool {
     let (m, n) = x.shape();
     let tall = m >= n;
     let size = m.min(n);
     let mut gram = Mat::zeros(size, size);
+    // The lower triangle is all that the decomposition reads.
     if tall {
-        matmul(gram.as_mut(), Accum::Replace, x.transpose(), x, 1.0, product());
+        lower_product(gram.as_mut(), x.transpose(), x, threads);
     } else {
-        matmul(gram.as_mut(), Accum::Replace, x, x.transpose(), 1.0, product());
+        lower_product(gram.as_mut(), x, x.transpose(), threads);
     }
     let par = DECOMPOSITION;
     let mut q = Mat::zeros(size, size);
@@ -129,12 +129,17 @@ fn by_gram(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>)
         let sigma = sigma(first + j);
         kept[(i, j)] * sigma.powf(power) / sigma
     });
-    let mut root = gram;
-    matmul(root.as_mut(), Accum::Replace, scaled.as_ref(), kept.transpose(), 1.0, product());
+    lower_product(gram.as_mut(), scaled.as_ref(), kept.transpose(), threads);
+    let root = symmetric(&gram);
     if tall {
-        matmul(out, Accum::Replace, x, root.as_ref(), 1.0, product());
+        product(out, x, root.as_ref(), threads);
     } else {
-        matmul(out, Accum::Replace, root.as_ref(), x, 1.0, product());
+        product(out, root.as_ref(), x, threads);
     }
     true
+}
+
+/// The symmetric matrix with this lower triangle.
+fn symmetric(lower: &Mat<f64>) -> Mat<f64> {
+    Mat::from_fn(lower.nrows(), lower.ncols(), |i, j| lower[(i.max(j), i.min(j))])
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{Check, Momentum, Orthogonalized, Rule, orthogonalized_step};
 use crate::config::{Hyper, Param};
 use crate::elementwise::{ScaledAdd, update2, updated2};
-use crate::orthogonalize::IterationDtype;
+use crate::orthogonalize::{IterationDtype, Name, OrthogonalizerSettings};
 use crate::state::State;
 use crate::{NewtonSchulz, Orthogonalizer, Result};
 
@@ -31,7 +31,9 @@ use crate::{NewtonSchulz, Orthogonalizer, Result};
 /// weight decay 0. The usual learning rate is 0.02 with scale `original`. State: one tensor when momentum > 0. The
 /// definition is that of `torch.optim.Muon`, which iterates in bfloat16.
 ///
-/// In settings, `orthogonalizer` is `"exact"` or `"newton-schulz"`; `ns_steps` and `ns_dtype` belong to the latter.
+/// In settings, `orthogonalizer` is `"newton-schulz"`, `"you"`, `"polar-express"`, `"polynomial"` or `"exact"`. `ns_dtype`
+/// is for all but the last, `ns_steps` for the first, and `"polynomial"` needs `coefficients = [[a, b, c], …]`, one
+/// triple for each step.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -124,12 +126,12 @@ impl Hyper for Muon {
         let check = Check { rule: Self::NAME };
         check.lr(self.lr)?;
         check.decay_rate("momentum", self.momentum)?;
-        check_orthogonalizer(&check, &self.orthogonalizer)?;
+        self.orthogonalizer.validate(&check)?;
         check.not_negative("weight_decay", self.weight_decay)
     }
 
     fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
-        check_device(Self::NAME, &self.orthogonalizer, param)?;
+        self.orthogonalizer.validate_on(&Check { rule: Self::NAME }, param.var.device())?;
         let matrix = param.matrix(Self::NAME)?;
         Ok(Box::new(MuonState { settings: self.clone(), matrix, momentum: Momentum::new(self.momentum, param.var)? }))
     }
@@ -210,50 +212,25 @@ struct Fields {
     ns_steps: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ns_dtype: Option<IterationDtype>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    coefficients: Option<Vec<[f64; 3]>>,
     #[serde(default)]
     scale: Scale,
     #[serde(default)]
     weight_decay: f64,
 }
 
-/// Checks the settings of an orthogonalizer.
-pub(super) fn check_orthogonalizer(check: &Check, orthogonalizer: &Orthogonalizer) -> Result<()> {
-    match orthogonalizer {
-        Orthogonalizer::Exact => Ok(()),
-        Orthogonalizer::NewtonSchulz(it) => check.that(it.steps >= 1, "ns_steps", it.steps, "at least one step is needed"),
-    }
-}
-
-/// Checks that the parameter's device can do what the orthogonalizer asks for.
-pub(super) fn check_device(rule: &'static str, orthogonalizer: &Orthogonalizer, param: &Param<'_>) -> Result<()> {
-    let bf16 = matches!(orthogonalizer, Orthogonalizer::NewtonSchulz(it) if it.dtype == IterationDtype::BF16);
-    Check { rule }.that(
-        !(bf16 && param.var.device().is_cpu()),
-        "ns_dtype",
-        "bf16",
-        "candle has no bfloat16 matrix product on the CPU; it has tensor, f16, f32 and f64",
-    )
-}
-
-/// The name of an orthogonalizer in settings.
-#[derive(Clone, Copy, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Name {
-    Exact,
-    #[default]
-    NewtonSchulz,
-}
-
 impl From<Muon> for Fields {
     fn from(muon: Muon) -> Self {
-        let (orthogonalizer, ns_steps, ns_dtype) = orthogonalizer_keys(&muon.orthogonalizer);
+        let OrthogonalizerSettings { name, ns_steps, ns_dtype, coefficients } = muon.orthogonalizer.into();
         Self {
             lr: muon.lr,
             momentum: muon.momentum,
             nesterov: muon.nesterov,
-            orthogonalizer,
+            orthogonalizer: name,
             ns_steps,
             ns_dtype,
+            coefficients,
             scale: muon.scale,
             weight_decay: muon.weight_decay,
         }
@@ -264,47 +241,14 @@ impl TryFrom<Fields> for Muon {
     type Error = String;
 
     fn try_from(fields: Fields) -> Result<Self, String> {
-        let orthogonalizer = orthogonalizer_from("muon", fields.orthogonalizer, fields.ns_steps, fields.ns_dtype)?;
+        let Fields { orthogonalizer: name, ns_steps, ns_dtype, coefficients, .. } = fields;
         Ok(Self {
             lr: fields.lr,
             momentum: fields.momentum,
             nesterov: fields.nesterov,
-            orthogonalizer,
+            orthogonalizer: OrthogonalizerSettings { name, ns_steps, ns_dtype, coefficients }.read(Self::NAME)?,
             scale: fields.scale,
             weight_decay: fields.weight_decay,
         })
-    }
-}
-
-/// An orthogonalizer from the keys `orthogonalizer`, `ns_steps` and `ns_dtype`.
-pub(super) fn orthogonalizer_from(
-    rule: &str,
-    name: Name,
-    ns_steps: Option<usize>,
-    ns_dtype: Option<IterationDtype>,
-) -> Result<Orthogonalizer, String> {
-    match name {
-        Name::Exact => {
-            let misplaced = [("ns_steps", ns_steps.is_some()), ("ns_dtype", ns_dtype.is_some())];
-            match misplaced.iter().find(|(_, given)| *given) {
-                Some((key, _)) => Err(format!("{rule}: `{key}` has no meaning with orthogonalizer = \"exact\"")),
-                None => Ok(Orthogonalizer::Exact),
-            }
-        }
-        Name::NewtonSchulz => {
-            let default = NewtonSchulz::default();
-            Ok(Orthogonalizer::NewtonSchulz(NewtonSchulz {
-                steps: ns_steps.unwrap_or(default.steps),
-                dtype: ns_dtype.unwrap_or(default.dtype),
-            }))
-        }
-    }
-}
-
-/// The keys `orthogonalizer`, `ns_steps` and `ns_dtype` of an orthogonalizer.
-pub(super) fn orthogonalizer_keys(orthogonalizer: &Orthogonalizer) -> (Name, Option<usize>, Option<IterationDtype>) {
-    match orthogonalizer {
-        Orthogonalizer::Exact => (Name::Exact, None, None),
-        Orthogonalizer::NewtonSchulz(it) => (Name::NewtonSchulz, Some(it.steps), Some(it.dtype)),
     }
 }

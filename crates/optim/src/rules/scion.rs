@@ -3,11 +3,10 @@
 use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
-use super::muon::{Name, check_device, check_orthogonalizer, orthogonalizer_from, orthogonalizer_keys};
 use super::{Check, Momentum, Orthogonalized, Rule, orthogonalized_step};
 use crate::config::{Hyper, Param};
 use crate::elementwise::{ScaledAdd, SignStep, update2};
-use crate::orthogonalize::IterationDtype;
+use crate::orthogonalize::{IterationDtype, Name, OrthogonalizerSettings};
 use crate::state::State;
 use crate::unit::unit_vectors;
 use crate::{NewtonSchulz, Orthogonalizer, Result, Role};
@@ -52,8 +51,8 @@ use crate::{NewtonSchulz, Orthogonalizer, Result, Role};
 /// embeddings `sign` with 3000; MLP η = 2⁻⁶, ρ = 1, head 1024; CNN η = 2⁻⁴, β 0.5, ρ = 8, head 128. The radius belongs to the
 /// kind of layer, so give every group its own. State: one tensor when momentum > 0.
 ///
-/// In settings, `orthogonalizer`, `ns_steps` and `ns_dtype` are as for [`Muon`](crate::Muon), for the norms that need
-/// them.
+/// In settings, `orthogonalizer`, `ns_steps`, `ns_dtype` and `coefficients` are as for [`Muon`](crate::Muon), for the
+/// norms that need them.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -179,7 +178,7 @@ impl Hyper for Scion {
             self.radius,
             "a radius must be positive and finite",
         )?;
-        check_orthogonalizer(&check, &self.orthogonalizer)
+        self.orthogonalizer.validate(&check)
     }
 
     fn build(&self, param: &Param<'_>) -> Result<Box<dyn Rule>> {
@@ -195,7 +194,7 @@ impl Hyper for Scion {
             }
         };
         if matches!(direction, Direction::Orthogonal { .. }) {
-            check_device(Self::NAME, &self.orthogonalizer, param)?;
+            self.orthogonalizer.validate_on(&Check { rule: Self::NAME }, param.var.device())?;
         }
         let momentum = Momentum::new(self.momentum, param.var)?;
         Ok(Box::new(ScionState { settings: self.clone(), direction, matrix, momentum }))
@@ -334,18 +333,20 @@ struct Fields {
     ns_steps: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     ns_dtype: Option<IterationDtype>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    coefficients: Option<Vec<[f64; 3]>>,
 }
 
 impl From<Scion> for Fields {
     fn from(scion: Scion) -> Self {
         let Scion { lr, momentum, radius, constrained, norm, orthogonalizer } = scion;
-        let (orthogonalizer, ns_steps, ns_dtype) = if norm.may_orthogonalize() {
-            let (name, ns_steps, ns_dtype) = orthogonalizer_keys(&orthogonalizer);
-            (Some(name), ns_steps, ns_dtype)
+        let (orthogonalizer, ns_steps, ns_dtype, coefficients) = if norm.may_orthogonalize() {
+            let OrthogonalizerSettings { name, ns_steps, ns_dtype, coefficients } = orthogonalizer.into();
+            (Some(name), ns_steps, ns_dtype, coefficients)
         } else {
-            (None, None, None)
+            (None, None, None, None)
         };
-        Self { lr, momentum, radius, constrained, norm, orthogonalizer, ns_steps, ns_dtype }
+        Self { lr, momentum, radius, constrained, norm, orthogonalizer, ns_steps, ns_dtype, coefficients }
     }
 }
 
@@ -353,13 +354,18 @@ impl TryFrom<Fields> for Scion {
     type Error = String;
 
     fn try_from(fields: Fields) -> Result<Self, String> {
-        let Fields { lr, momentum, radius, constrained, norm, orthogonalizer, ns_steps, ns_dtype } = fields;
-        let given =
-            [("orthogonalizer", orthogonalizer.is_some()), ("ns_steps", ns_steps.is_some()), ("ns_dtype", ns_dtype.is_some())];
+        let Fields { lr, momentum, radius, constrained, norm, orthogonalizer, ns_steps, ns_dtype, coefficients } = fields;
+        let given = [
+            ("orthogonalizer", orthogonalizer.is_some()),
+            ("ns_steps", ns_steps.is_some()),
+            ("ns_dtype", ns_dtype.is_some()),
+            ("coefficients", coefficients.is_some()),
+        ];
         if let (false, Some((key, _))) = (norm.may_orthogonalize(), given.iter().find(|(_, given)| *given)) {
             return Err(format!("scion: `{key}` has no meaning with a norm that is not spectral"));
         }
-        let orthogonalizer = orthogonalizer_from("scion", orthogonalizer.unwrap_or_default(), ns_steps, ns_dtype)?;
+        let name = orthogonalizer.unwrap_or_default();
+        let orthogonalizer = OrthogonalizerSettings { name, ns_steps, ns_dtype, coefficients }.read(Self::NAME)?;
         Ok(Self { lr, momentum, radius, constrained, norm, orthogonalizer })
     }
 }

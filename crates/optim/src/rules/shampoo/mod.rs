@@ -5,11 +5,10 @@ mod factors;
 mod graft;
 
 use candle_core::{Tensor, Var};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::blocks::Blocks;
-use self::factors::{Factors, Roots};
+use self::factors::Factors;
 use self::graft::Grafting;
 use super::{Check, Momentum, Rule, matrix_shape};
 use crate::Result;
@@ -223,10 +222,17 @@ impl Rule for ShampooState {
     fn prepare(&mut self, gradient: &Tensor) -> Result<()> {
         let Shampoo { beta2, eps, .. } = self.settings;
         let step = self.steps + 1;
-        let roots = self.settings.computes_roots_in(step).then(|| Roots { eps, correction: correction(beta2, step) });
         let gradients = self.blocks.split(&gradient.reshape(self.matrix)?)?;
-        let pairs = self.factors.par_iter().zip(&gradients);
-        self.prepared = Some(pairs.map(|(factors, gradient)| factors.updated(gradient, beta2, roots)).collect::<Result<_>>()?);
+        let mut factors = self
+            .factors
+            .iter()
+            .zip(&gradients)
+            .map(|(factors, gradient)| factors.after(gradient, beta2))
+            .collect::<Result<Vec<_>>>()?;
+        if self.settings.computes_roots_in(step) {
+            factors::compute_roots(&mut factors, eps, correction(beta2, step))?;
+        }
+        self.prepared = Some(factors);
         Ok(())
     }
 
@@ -282,7 +288,7 @@ impl Rule for ShampooState {
 
 /// 1 − βᵗ; 1 for the sum, β = 1.
 fn correction(beta: f64, step: usize) -> f64 {
-    if beta == 1.0 { 1.0 } else { 1.0 - beta.powf(step as f64) }
+    if beta < 1.0 { 1.0 - beta.powf(step as f64) } else { 1.0 }
 }
 
 fn default_beta1() -> f64 {
