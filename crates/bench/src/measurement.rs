@@ -71,7 +71,9 @@ pub fn measure(works: &[Work], effort: &Effort, mut watch: impl FnMut(&str)) -> 
         let mut repeats = 1;
         for _ in 0..WARM_UP {
             let milliseconds = time(1, &mut call)?;
-            repeats = (SHORTEST_MILLISECONDS / milliseconds).ceil().clamp(1.0, 1000.0) as usize;
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 1…1000")]
+            let enough = (SHORTEST_MILLISECONDS / milliseconds).ceil().clamp(1.0, 1000.0) as usize;
+            repeats = enough;
         }
         let (mut products, mut calls) = (Vec::new(), Vec::new());
         let start = Instant::now();

@@ -35,15 +35,15 @@ fn fourth_root(a: &Mat<f64>, eps: f64) -> Mat<f64> {
 }
 
 /// The weights after each step by the definition, with roots in the steps listed.
-fn by_definition(settings: &Shampoo, start: &Tensor, gradients: &[Tensor], root_steps: &[usize]) -> Tensor {
+fn by_definition(settings: &Shampoo, start: &Tensor, gradients: &[Tensor], root_steps: &[i32]) -> Tensor {
     let Shampoo { lr, beta1, beta2, eps, weight_decay, graft, .. } = *settings;
     let mut w = mat(start);
     let (r, c) = w.shape();
     let (mut left, mut right) = (Mat::zeros(r, r), Mat::zeros(c, c));
     let (mut m, mut v) = (Mat::<f64>::zeros(r, c), Mat::<f64>::zeros(r, c));
     let mut roots = None;
-    for (k, gradient) in gradients.iter().enumerate() {
-        let (g, t) = (mat(gradient), k as i32 + 1);
+    for (t, gradient) in (1_i32..).zip(gradients) {
+        let g = mat(gradient);
         let share = if beta2 == 1.0 { 1.0 } else { 1.0 - beta2 };
         left = scaled(&left, beta2) + scaled(&(&g * g.transpose()), share);
         right = scaled(&right, beta2) + scaled(&(g.transpose() * &g), share);
@@ -56,7 +56,7 @@ fn by_definition(settings: &Shampoo, start: &Tensor, gradients: &[Tensor], root_
                 Mat::from_fn(r, c, |i, j| average[(i, j)] / ((v[(i, j)] / (1.0 - beta2.powi(t))).sqrt() + eps))
             }
         };
-        if root_steps.contains(&(k + 1)) {
+        if root_steps.contains(&t) {
             let correction = if beta2 == 1.0 { 1.0 } else { 1.0 - beta2.powi(t) };
             let root = |a| fourth_root(&scaled(a, 1.0 / correction), eps);
             roots = Some((root(&left), root(&right)));
@@ -78,7 +78,7 @@ fn by_definition(settings: &Shampoo, start: &Tensor, gradients: &[Tensor], root_
 fn follows_its_definition_with_every_setting() {
     let grafts = [Graft::None, Graft::Sgd, Graft::Adam { beta2: 0.8, eps: 1e-3 }];
     // (period, start, the steps that then compute roots)
-    let schedules: [(usize, Option<usize>, &[usize]); 5] = [
+    let schedules: [(usize, Option<usize>, &[i32]); 5] = [
         (1, None, &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
         (3, None, &[3, 6, 9]),
         (4, Some(3), &[3, 4, 8]),

@@ -43,8 +43,8 @@ fn by_definition(settings: &Soap, start: &Tensor, gradients: &[Tensor]) -> Tenso
             let inside = bases[0].transpose() * &m * &bases[1];
             let quotient = Mat::from_fn(r, c, |i, j| inside[(i, j)] / (v[(i, j)].sqrt() + eps));
             let n = &bases[0] * quotient * bases[1].transpose();
-            let power = t as i32;
-            w = w - scaled(&n, lr * (1.0 - beta2.powi(power)).sqrt() / (1.0 - beta1.powi(power)));
+            let power = i32::try_from(t).unwrap();
+            w -= scaled(&n, lr * (1.0 - beta2.powi(power)).sqrt() / (1.0 - beta1.powi(power)));
             w = scaled(&w, 1.0 - lr * weight_decay);
         }
         let products = [&g * g.transpose(), g.transpose() * &g];
@@ -225,7 +225,7 @@ proptest! {
         let (p, q) = (rotation(n, seed), rotation(n, seed + 1));
         let w = normal(&[n, n], seed + 2);
         // Singular values of the first gradient that are well apart, for eigenvectors that are well determined.
-        let sigma: Vec<f64> = (0..n).map(|i| 1.5_f64.powi(-(i as i32))).collect();
+        let sigma: Vec<f64> = (0..n).map(|i| 1.5_f64.powf(-(i as f64))).collect();
         let mut gradients = vec![with_singular_values(n, n, &sigma, seed + 3)];
         gradients.extend((5..9).map(|k| normal(&[n, n], seed + k)));
         let rotated: Vec<Tensor> = gradients.iter().map(|g| turned(&p, g, &q)).collect();
