@@ -18,11 +18,13 @@ pub(crate) const MATMUL: usize = 1024;
 pub fn works() -> Vec<Work> {
     let mut works = vec![matmul()];
     works.extend([(1024, 1024), (512, 512), (512, 784), (128, 784)].map(|shape| orthogonalize("newton-schulz", shape)));
-    works.push(orthogonalize("exact", (512, 512)));
+    works.extend(["you", "polar-express", "exact"].map(|name| orthogonalize(name, (512, 512))));
     works.extend([batch(16, 128, true), batch(16, 128, false)]);
     let rules = ["sgd", "adam", "adamw", "nmd", "signum", "specgd", "muon", "shampoo", "soap", "dion", "scion", "power"];
     works.extend(rules.map(|name| optimizer(name, rule(name))));
-    works.push(optimizer("shampoo-every-step", RuleConfig::Shampoo(Shampoo { precondition_every: 1, ..Shampoo::new(LR) })));
+    // By default Shampoo takes roots at every step; SOAP turns its bases at every tenth, which the median does not see.
+    let one_root = Shampoo { precondition_every: 1_000_000, start_step: Some(1), ..Shampoo::new(LR) };
+    works.push(optimizer("shampoo-between-roots", RuleConfig::Shampoo(one_root)));
     works.push(optimizer("soap-every-step", RuleConfig::Soap(Soap { precondition_every: 1, ..Soap::new(LR) })));
     works.extend([gradients(false), gradients(true)]);
     works.extend(["sgd", "adamw", "muon"].map(training_step));
