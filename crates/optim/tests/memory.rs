@@ -27,6 +27,7 @@ fn muon_holds_one_momentum_for_each_parameter_and_reuses_its_scratch() {
     let bytes = |(rows, columns): (usize, usize)| rows * columns * size_of::<f32>();
     let parameters: usize = SHAPES.map(bytes).iter().sum();
 
+    reserve_product_buffers();
     let before = HEAP.current_usage();
     let held = || HEAP.current_usage().saturating_sub(before);
     let mut optimizer = Optimizer::new(params, &GroupRules::uniform(RuleConfig::Muon(Muon::new(0.02)))).unwrap();
@@ -48,5 +49,17 @@ fn muon_holds_one_momentum_for_each_parameter_and_reuses_its_scratch() {
     assert!(peak - momenta <= SCRATCH * parameters, "{} bytes of scratch, {parameters} of parameters", peak - momenta);
 }
 
-/// Scratch of a step at most, in units of the parameters: the directions, and a few squares of the smaller side.
-const SCRATCH: usize = 4;
+/// Scratch of a step at most, in units of the parameters: the directions, the results, and for the largest matrix a copy
+/// and five squares of the smaller side.
+const SCRATCH: usize = 6;
+
+/// The matrix product reserves, once for each thread, address space of twice the last cache (64 MiB for one of 32 MiB) and
+/// touches only as much of it as the factors need. That is a matter of the machine and not of the optimizer.
+fn reserve_product_buffers() {
+    let product = || {
+        let x = faer::Mat::<f32>::identity(32, 32);
+        faer::linalg::matmul::matmul(&mut faer::Mat::zeros(32, 32), faer::Accum::Replace, &x, &x, 1.0, faer::Par::Seq);
+    };
+    product();
+    rayon::broadcast(|_| product());
+}
