@@ -45,9 +45,19 @@ verify-theory *ARGS: build
     @"{{isorate}}" verify-theory "$@"
 
 # Time a step of the simulation and a polar factor (see crates/theory/benches/numpy_step.py for NumPy beside them)
-[group('theory')]
+[group('bench')]
 bench-theory *ARGS:
     cargo bench --workspace --bench step -- "$@"
+
+# Time operations and whole training steps, as fractions of the matrix product's rate
+[group('bench')]
+bench *ARGS: build
+    @"{{isorate}}" bench "$@"
+
+# The same works here and in PyTorch, in turn, with ratios (PYTHON has torch; see crates/bench/pytorch.py --help)
+[group('bench')]
+bench-pytorch PYTHON *ARGS: build
+    @"$1" crates/bench/pytorch.py --isorate "{{isorate}}" "${@:2}"
 
 # Print the spectral components over time for a Gaussian mixture
 [group('theory')]

@@ -14,6 +14,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("isorate-data", &[]),
     ("isorate-results", &[]),
     ("isorate-models", &[]),
+    ("isorate-bench", &["isorate-models", "isorate-optim"]),
     ("isorate-train", &["isorate-data", "isorate-models", "isorate-optim", "isorate-results", "isorate-theory"]),
     ("isorate-figures", &["isorate-results", "isorate-theory"]),
     ("isorate-cli", LIBRARIES),
@@ -21,8 +22,16 @@ const LAYERS: &[(&str, &[&str])] = &[
 ];
 
 /// Every crate but the binary: nothing depends on `isorate-cli`.
-const LIBRARIES: &[&str] =
-    &["isorate-data", "isorate-figures", "isorate-models", "isorate-optim", "isorate-results", "isorate-theory", "isorate-train"];
+const LIBRARIES: &[&str] = &[
+    "isorate-bench",
+    "isorate-data",
+    "isorate-figures",
+    "isorate-models",
+    "isorate-optim",
+    "isorate-results",
+    "isorate-theory",
+    "isorate-train",
+];
 
 /// Crates that must work, and build fast, without the deep learning framework.
 const WITHOUT_CANDLE: &[&str] = &["isorate-theory", "isorate-figures"];

@@ -29,6 +29,7 @@ pub enum Command {
     Tune(Tune),
     Replay(Replay),
     Claims(Claims),
+    Bench(Bench),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -351,4 +352,25 @@ pub struct Claims {
     pub check: bool,
     #[command(flatten)]
     pub places: Places,
+}
+
+/// Time operations and whole training steps
+///
+/// Each work is timed in turn with a 1024×1024×1024 matrix product in f32, after calls that do not count; times are medians.
+/// An orthogonalization of a matrix [r, c], r ≤ c, counts as 5·(4r²c + 2r³) floating-point operations.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate bench orthogonalize train/mlp/muon --format json")]
+pub struct Bench {
+    /// Parts of the names of works; all works if none is given
+    #[arg(value_name = "FILTER")]
+    pub filters: Vec<String>,
+    /// List the names, and time nothing
+    #[arg(long)]
+    pub list: bool,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Threads; by default RAYON_NUM_THREADS, or one for each core
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub threads: Option<u16>,
 }

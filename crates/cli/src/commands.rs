@@ -1,5 +1,6 @@
 //! One file per command, and what several of them share.
 
+pub mod bench;
 pub mod claims;
 pub mod diagnose;
 pub mod figures;

@@ -99,3 +99,38 @@ impl Drop for Progress {
         }
     }
 }
+
+/// Which of several short works is being done; on a terminal only.
+pub struct Spinner(Option<ProgressBar>);
+
+impl Spinner {
+    pub fn new(works: usize) -> Self {
+        Self(std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::new(works as u64);
+            if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}") {
+                bar.set_style(style);
+            }
+            bar
+        }))
+    }
+
+    /// The next one begins.
+    pub fn next(&self, name: &str) {
+        if let Some(bar) = &self.0 {
+            if bar.message().is_empty() {
+                bar.tick();
+            } else {
+                bar.inc(1);
+            }
+            bar.set_message(name.to_owned());
+        }
+    }
+}
+
+impl Drop for Spinner {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

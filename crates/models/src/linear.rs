@@ -1,6 +1,8 @@
 use candle_core::{Device, Result, Tensor, Var};
 use rand::Rng;
 
+use crate::affine::affine;
+
 /// An affine map `y = x Wᵀ + b`, W: \[out, in\], b: \[out\], x: \[batch, in\], all `f32`.
 #[derive(Clone, Debug)]
 pub struct Linear {
@@ -20,11 +22,7 @@ impl Linear {
 
     /// `x Wᵀ + b`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = x.matmul(&self.weight.t()?)?;
-        match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
-            None => Ok(y),
-        }
+        affine(x, &self.weight, self.bias.as_deref())
     }
 
     /// W, \[out, in\].

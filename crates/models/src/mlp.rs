@@ -2,6 +2,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use rand::Rng;
 
 use crate::Linear;
+use crate::relu::relu;
 
 /// What stands between the layers of an [`Mlp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Mlp {
         let mut x = self.layers[0].forward(x)?;
         for layer in &self.layers[1..] {
             x = layer.forward(&match self.activation {
-                Activation::Relu => x.relu()?,
+                Activation::Relu => relu(&x)?,
                 Activation::Identity => x,
             })?;
         }

@@ -1,0 +1,168 @@
+//! The list of works. A new one is an entry here.
+
+use candle_core::Var;
+use candle_core::backprop::GradStore;
+use isorate_optim::{GroupRules, NamedParam, Optimizer, Orthogonalizer, Role, RuleConfig, Shampoo, Soap};
+
+use crate::Result;
+use crate::inputs::{Training, normal};
+use crate::work::Work;
+
+/// Steps so short that weights stay what they are, however often they are repeated.
+const LR: f64 = 1e-6;
+
+/// The side of the square matrices of the reference product.
+pub(crate) const MATMUL: usize = 1024;
+
+/// Everything that is measured, in the order in which it is shown.
+pub fn works() -> Vec<Work> {
+    let mut works = vec![matmul()];
+    works.extend([(1024, 1024), (512, 512), (512, 784), (128, 784)].map(|shape| orthogonalize("newton-schulz", shape)));
+    works.push(orthogonalize("exact", (512, 512)));
+    works.extend([batch(16, 128, true), batch(16, 128, false)]);
+    let rules = ["sgd", "adam", "adamw", "nmd", "signum", "specgd", "muon", "shampoo", "soap", "dion", "scion", "power"];
+    works.extend(rules.map(|name| optimizer(name, rule(name))));
+    works.push(optimizer("shampoo-every-step", RuleConfig::Shampoo(Shampoo { precondition_every: 1, ..Shampoo::new(LR) })));
+    works.push(optimizer("soap-every-step", RuleConfig::Soap(Soap { precondition_every: 1, ..Soap::new(LR) })));
+    works.extend([gradients(false), gradients(true)]);
+    works.extend(["sgd", "adamw", "muon"].map(training_step));
+    works
+}
+
+/// A rule with its defaults.
+fn rule(name: &str) -> RuleConfig {
+    let settings = serde_json::json!({ "rule": name, "lr": LR });
+    serde_json::from_value(settings).expect("the list holds names of rules, and a learning rate is all that they ask for")
+}
+
+/// An orthogonalizer with its defaults, by its name in settings.
+fn orthogonalizer(name: &str) -> Orthogonalizer {
+    let settings = serde_json::json!({ "rule": "muon", "lr": LR, "orthogonalizer": name });
+    match serde_json::from_value(settings) {
+        Ok(RuleConfig::Muon(muon)) => muon.orthogonalizer,
+        _ => unreachable!("the list holds names of orthogonalizers"),
+    }
+}
+
+/// A matrix product, f32.
+fn matmul() -> Work {
+    Work::new(format!("matmul/{MATMUL}x{MATMUL}"), || {
+        let (a, b) = (normal(MATMUL, MATMUL, 1)?, normal(MATMUL, MATMUL, 2)?);
+        Ok(Box::new(move || {
+            a.matmul(&b)?;
+            Ok(())
+        }))
+    })
+    .flops(matmul_flops())
+}
+
+pub(crate) fn matmul_flops() -> f64 {
+    2.0 * (MATMUL as f64).powi(3)
+}
+
+/// One orthogonalization, f32; five steps where it is an iteration.
+fn orthogonalize(name: &'static str, (rows, columns): (usize, usize)) -> Work {
+    let work = Work::new(format!("orthogonalize/{name}/{rows}x{columns}"), move || {
+        let (method, matrix) = (orthogonalizer(name), normal(rows, columns, 3)?);
+        Ok(Box::new(move || {
+            method.apply(&matrix)?;
+            Ok(())
+        }))
+    });
+    let (r, c) = (rows.min(columns) as f64, rows.max(columns) as f64);
+    if name == "exact" { work } else { work.flops(5.0 * (4.0 * r * r * c + 2.0 * r.powi(3))) }
+}
+
+/// A Muon step on `count` square matrices, in one optimizer, or in one for each of them.
+fn batch(count: usize, side: usize, together: bool) -> Work {
+    let name = if together { "together" } else { "one-by-one" };
+    let s = side as f64;
+    let flops = count as f64 * 5.0 * 6.0 * s.powi(3);
+    Work::new(format!("batch/{name}/{count}x{side}x{side}"), move || {
+        let mut gradients = GradStore::default();
+        let mut params = Vec::new();
+        for i in 0..count {
+            let var = Var::from_tensor(&normal(side, side, 10 + i as u64)?)?;
+            gradients.insert(&var, normal(side, side, 100 + i as u64)?);
+            params.push(NamedParam::new(format!("w{i}"), Role::Matrix, var));
+        }
+        let groups = GroupRules::uniform(rule("muon"));
+        let chunk = if together { count } else { 1 };
+        let mut optimizers: Vec<Optimizer> =
+            params.chunks(chunk).map(|params| Optimizer::new(params.to_vec(), &groups)).collect::<Result<_, _>>()?;
+        Ok(Box::new(move || {
+            for optimizer in &mut optimizers {
+                optimizer.step(&gradients)?;
+            }
+            Ok(())
+        }))
+    })
+    .flops(flops)
+}
+
+/// One step of an optimizer on the network, from given gradients.
+fn optimizer(name: &str, rule: RuleConfig) -> Work {
+    Work::new(format!("optimizer/{name}"), move || {
+        let training = Training::new()?;
+        let gradients = training.loss()?.backward()?;
+        let mut optimizer = Optimizer::new(training.params(), &GroupRules::uniform(rule.clone()))?;
+        Ok(Box::new(move || {
+            optimizer.step(&gradients)?;
+            Ok(())
+        }))
+    })
+}
+
+/// The loss of a batch, and its gradients.
+fn gradients(with_backward: bool) -> Work {
+    let name = if with_backward { "forward-backward" } else { "forward" };
+    Work::new(format!("train/mlp/{name}"), move || {
+        let training = Training::new()?;
+        Ok(Box::new(move || {
+            let loss = training.loss()?;
+            if with_backward {
+                loss.backward()?;
+            }
+            Ok(())
+        }))
+    })
+    .flops(Training::flops(with_backward))
+}
+
+/// A whole training step: forward, backward, optimizer.
+fn training_step(name: &'static str) -> Work {
+    Work::new(format!("train/mlp/{name}"), move || {
+        let training = Training::new()?;
+        let mut optimizer = Optimizer::new(training.params(), &GroupRules::uniform(rule(name)))?;
+        Ok(Box::new(move || {
+            optimizer.backward_step(&training.loss()?)?;
+            Ok(())
+        }))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_are_unique() {
+        let works = works();
+        let names: BTreeSet<&str> = works.iter().map(Work::name).collect();
+        assert_eq!(names.len(), works.len());
+    }
+
+    #[test]
+    fn nominal_flops_are_those_of_the_documentation() {
+        let flops = |name: &str| works().into_iter().find(|work| work.name() == name).and_then(|work| work.nominal_flops());
+        // r = 512, c = 784: 4·512²·784 = 822,083,584 and 2·512³ = 268,435,456.
+        assert_eq!(flops("orthogonalize/newton-schulz/512x784"), Some(5.0 * 1_090_519_040.0));
+        assert_eq!(flops("orthogonalize/newton-schulz/1024x1024"), Some(15.0 * flops("matmul/1024x1024").unwrap_or_default()));
+        assert_eq!(flops("optimizer/muon"), None);
+        assert_eq!(flops("orthogonalize/exact/512x512"), None);
+        // 784·512 + 512·512 + 512·10 multiplications for each of 128 examples.
+        assert_eq!(flops("train/mlp/forward"), Some(2.0 * 128.0 * 668_672.0));
+    }
+}
