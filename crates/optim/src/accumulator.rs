@@ -16,7 +16,7 @@ use crate::{NamedParam, Result};
 ///
 /// When the loss is a mean over the examples of a micro-batch and all micro-batches have the same size, g is the gradient
 /// of the mean over all examples, up to rounding. When the sizes differ, that holds with the number of examples (for
-/// language models: of predicted tokens) as the weight wᵢ; a plain mean of means is another loss. With [`sum`]
+/// language models: of predicted tokens) as the weight wᵢ; a plain mean of means is another loss. With [`sum`](Self::sum)
 /// (Self::sum) the division is left out, for losses that are sums or are divided already.
 ///
 /// A parameter without a gradient in a micro-batch counts as zero there; one without a gradient in all of them has none

@@ -73,7 +73,7 @@ fn zero_if_finite(tensor: &Tensor) -> Result<Tensor> {
 /// The sum of all elements of a contiguous tensor, on its device.
 ///
 /// Rows first: candle's reductions use one block of a GPU for each number that comes out.
-fn total(tensor: &Tensor) -> Result<Tensor> {
+pub(crate) fn total(tensor: &Tensor) -> Result<Tensor> {
     Ok(if tensor.rank() > 1 { tensor.flatten_from(1)?.sum(D::Minus1)?.sum_all()? } else { tensor.sum_all()? })
 }
 

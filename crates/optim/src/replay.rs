@@ -245,9 +245,7 @@ fn tolerance(case: &Case, dtype: DType) -> f64 {
         5e-3
     } else if case.optimizer == "soap" && dtype == DType::F32 {
         1e-4
-    } else if case.optimizer == "shampoo" {
-        1e-5
-    } else if dtype == DType::F32 {
+    } else if case.optimizer == "shampoo" || dtype == DType::F32 {
         1e-5
     } else if matches!(case.optimizer.as_str(), "sgd" | "ngd" | "nmd" | "signgd" | "signum") {
         1e-12

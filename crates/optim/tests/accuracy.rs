@@ -1,6 +1,6 @@
 //! The accuracy of the orthogonalizers, as the table in docs/orthogonalizers.md.
 //!
-//! The test computes every number anew and compares it with the file. With ISORATE_UPDATE_DOCS=1 it writes the file.
+//! The test computes every number anew and compares it with the file. With `ISORATE_UPDATE_DOCS=1` it writes the file.
 #![allow(clippy::unwrap_used, reason = "tests fail by a panic")]
 
 mod common;

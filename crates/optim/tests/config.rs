@@ -2,8 +2,8 @@
 #![allow(clippy::float_cmp, clippy::unwrap_used, reason = "tests compare exact values and fail by a panic")]
 
 use isorate_optim::{
-    Adam, AdamW, Dion, IterationDtype, Muon, NewtonSchulz, Nmd, Orthogonalizer, Power, Rank, Result, RuleConfig, Scale, Scion,
-    ScionNorm, Sgd, Signum, SpecGd,
+    Adam, AdamW, Dion, Graft, IterationDtype, Muon, NewtonSchulz, Nmd, Orthogonalizer, Power, Rank, Result, RuleConfig, Scale,
+    Scion, ScionNorm, Sgd, Shampoo, Signum, Soap, SpecGd,
 };
 
 const RULE_NAMES: [&str; 14] =
@@ -68,6 +68,18 @@ fn defaults_are_written_out() {
             r#"{"rule":"muon","lr":0.02,"orthogonalizer":"exact","scale":"match_rms_adamw"}"#,
             r#"{"rule":"muon","lr":0.02,"momentum":0.95,"nesterov":true,"orthogonalizer":"exact","scale":"match_rms_adamw","weight_decay":0.0}"#,
         ),
+        (
+            r#"{"rule":"shampoo","lr":0.01}"#,
+            r#"{"rule":"shampoo","lr":0.01,"beta1":0.9,"beta2":1.0,"eps":1e-12,"weight_decay":0.0,"precondition_every":1,"max_dim":1024,"graft":"none"}"#,
+        ),
+        (
+            r#"{"rule":"shampoo","lr":0.01,"start_step":3,"graft":"adam","graft_eps":1e-6}"#,
+            r#"{"rule":"shampoo","lr":0.01,"beta1":0.9,"beta2":1.0,"eps":1e-12,"weight_decay":0.0,"precondition_every":1,"start_step":3,"max_dim":1024,"graft":"adam","graft_beta2":0.999,"graft_eps":1e-6}"#,
+        ),
+        (
+            r#"{"rule":"soap","lr":0.003}"#,
+            r#"{"rule":"soap","lr":0.003,"beta1":0.95,"beta2":0.95,"eps":1e-8,"weight_decay":0.01,"precondition_every":10,"max_precond_dim":10000}"#,
+        ),
     ];
     for (given, expected) in cases {
         assert_eq!(canonical(given), expected);
@@ -87,6 +99,12 @@ fn constructors_and_settings_have_the_same_defaults() {
         (r#"{"rule":"signum","lr":0.1}"#, RuleConfig::Signum(Signum::new(0.1))),
         (r#"{"rule":"specgd","lr":0.1}"#, RuleConfig::SpecGd(SpecGd::new(0.1))),
         (r#"{"rule":"muon","lr":0.1}"#, RuleConfig::Muon(Muon::new(0.1))),
+        (r#"{"rule":"shampoo","lr":0.1}"#, RuleConfig::Shampoo(Shampoo::new(0.1))),
+        (
+            r#"{"rule":"shampoo","lr":0.1,"graft":"adam"}"#,
+            RuleConfig::Shampoo(Shampoo { graft: Graft::adam(), ..Shampoo::new(0.1) }),
+        ),
+        (r#"{"rule":"soap","lr":0.1}"#, RuleConfig::Soap(Soap::new(0.1))),
         (r#"{"rule":"dion","lr":0.1}"#, RuleConfig::Dion(Dion::new(0.1))),
         (r#"{"rule":"scion","lr":0.1}"#, RuleConfig::Scion(Scion::new(0.1))),
         (r#"{"rule":"power","lr":0.1}"#, RuleConfig::Power(Power::new(0.1))),
@@ -150,6 +168,10 @@ fn foreign_keys_and_values_are_rejected_by_name() {
         (r#"{"rule":"muon","lr":0.1,"orthogonalizer":"exact","ns_dtype":"f32"}"#, "`ns_dtype` has no meaning"),
         (r#"{"rule":"muon","lr":0.1,"orthogonalizer":"svd"}"#, "unknown variant `svd`"),
         (r#"{"rule":"muon","lr":0.1,"scale":"rms"}"#, "unknown variant `rms`"),
+        (r#"{"rule":"shampoo","lr":0.1,"graft":"sgd","graft_eps":1}"#, "`graft_eps` has a meaning only with graft = \"adam\""),
+        (r#"{"rule":"shampoo","lr":0.1,"graft":"adagrad"}"#, "unknown variant `adagrad`"),
+        (r#"{"rule":"shampoo","lr":0.1,"betas":1}"#, "unknown field `betas`"),
+        (r#"{"rule":"soap","lr":0.1,"max_dim":1}"#, "unknown field `max_dim`"),
         (r#"{"rule":"muom","lr":0.1}"#, "unknown variant `muom`, expected one of `sgd`, `adam`"),
         (r#"{"rule":"sgd"}"#, "missing field `lr`"),
         (r#"{"lr":0.1}"#, "missing field `rule`"),
@@ -184,6 +206,16 @@ fn values_out_of_range_are_named() {
         (RuleConfig::AdamW(AdamW { beta1: f64::NAN, ..AdamW::new(0.1) }), "adamw: beta1 = NaN, but"),
         (RuleConfig::Nmd(Nmd { momentum: 2.0, ..Nmd::new(0.1) }), "nmd: momentum = 2, but"),
         (RuleConfig::Signum(Signum { momentum: -0.5, ..Signum::new(0.1) }), "signum: momentum = -0.5, but"),
+        (RuleConfig::Shampoo(Shampoo { beta2: 1.5, ..Shampoo::new(0.1) }), "shampoo: beta2 = 1.5, but it must lie in [0, 1]"),
+        (RuleConfig::Shampoo(Shampoo { precondition_every: 0, ..Shampoo::new(0.1) }), "shampoo: precondition_every = 0, but"),
+        (RuleConfig::Shampoo(Shampoo { start_step: Some(0), ..Shampoo::new(0.1) }), "shampoo: start_step = 0, but it must"),
+        (RuleConfig::Shampoo(Shampoo { max_dim: 0, ..Shampoo::new(0.1) }), "shampoo: max_dim = 0, but it must be"),
+        (
+            RuleConfig::Shampoo(Shampoo { graft: Graft::Adam { beta2: 1.0, eps: 0.0 }, ..Shampoo::new(0.1) }),
+            "shampoo: graft_beta2 = 1, but",
+        ),
+        (RuleConfig::Soap(Soap { shampoo_beta: Some(1.0), ..Soap::new(0.1) }), "soap: shampoo_beta = 1, but it must lie"),
+        (RuleConfig::Soap(Soap { precondition_every: 0, ..Soap::new(0.1) }), "soap: precondition_every = 0, but"),
         (RuleConfig::Nmd(Nmd { weight_decay: -1.0, ..Nmd::new(0.1) }), "nmd: weight_decay = -1, but"),
         (RuleConfig::Signum(Signum { weight_decay: f64::NAN, ..Signum::new(0.1) }), "signum: weight_decay = NaN, but"),
         (RuleConfig::SpecGd(SpecGd { weight_decay: f64::INFINITY, ..SpecGd::new(0.1) }), "specgd: weight_decay = inf, but"),

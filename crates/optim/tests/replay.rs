@@ -113,7 +113,18 @@ fn other_shapes_and_lengths_work() {
 #[test]
 fn golden_trajectories_hold_in_float32() {
     // The float64 references rounded to float32, run in float32.
-    for name in ["sgd", "adam", "adamw", "nmd", "signum", "specgd", "muon-exact", "muon-f64-original"] {
+    for name in [
+        "sgd",
+        "adam",
+        "adamw",
+        "nmd",
+        "signum",
+        "specgd",
+        "muon-exact",
+        "muon-f64-original",
+        "shampoo-b2_1.0",
+        "shampoo-adamgraft",
+    ] {
         let bytes = golden(&format!("{name}-5x5.safetensors"));
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
@@ -128,6 +139,27 @@ fn golden_trajectories_hold_in_float32() {
             .collect();
         let result = replay_file(&File { tensors, case });
         assert!(result.agrees() && result.tolerance == 1e-5, "{name}: {:e}", result.max_abs_diff);
+    }
+}
+
+#[test]
+fn our_own_soap_is_replayed_without_help() {
+    for shape in [[3, 6], [6, 3], [3, 4], [5, 5], [2, 9]] {
+        let rule = common::rule(r#"{"rule":"soap","lr":0.1,"precondition_every":2}"#);
+        let start = normal(&shape, 1);
+        let mut single = common::Single::new(&start, &rule);
+        let mut tensors = vec![("w.0".to_owned(), start)];
+        for k in 1..=6 {
+            let gradient = normal(&shape, 1 + k);
+            single.step(&gradient).unwrap();
+            tensors.push((format!("grad.{k}"), gradient));
+            tensors.push((format!("w.{k}"), single.var.as_tensor().copy().unwrap()));
+        }
+        let hyper = json!({"lr": 0.1, "precondition_every": 2});
+        let case = json!({"optimizer": "soap", "hyper": hyper, "shape": shape, "steps": 6, "source": "this crate"});
+        let result = replay_file(&File { tensors, case });
+        assert!(result.max_abs_diff == 0.0 && !result.basis_from_reference, "{shape:?}: {result:?}");
+        assert_eq!(result.tolerance, 1e-9);
     }
 }
 

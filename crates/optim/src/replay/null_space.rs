@@ -135,3 +135,35 @@ fn same_signs(a: &Mat<f64>, b: &Mat<f64>) -> bool {
 fn is_signed_permutation(x: &Mat<f64>) -> bool {
     x.col_iter().all(|column| (column.norm_max() - 1.0).abs() < 1e-6)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Entries without structure.
+    fn sample(rows: usize, columns: usize, seed: usize) -> Mat<f64> {
+        Mat::from_fn(rows, columns, |i, j| (((i * 7 + 3) * (j * 5 + 2) * (i + 2 * j + seed)) as f64 * 1.618).sin())
+    }
+
+    #[test]
+    fn the_rotation_is_found_up_to_order_and_signs() {
+        for (rows, d) in [(4, 2), (2, 2), (6, 3), (9, 4), (12, 6)] {
+            let like = Tensor::zeros(1, DType::F64, &candle_core::Device::Cpu).unwrap();
+            let x = Orthogonalizer::Exact.apply(&to_tensor(&sample(d, d, 1), &like).unwrap()).unwrap();
+            let x = to_mat(&x).unwrap();
+            // Signs with independent columns: column 0 is all +1, and row j differs from row 0 in column j.
+            let signs =
+                Mat::from_fn(rows, d, |i, j| if j > 0 && (i == j || (i > d && (i * i + 3 * j) % 5 < 2)) { -1.0 } else { 1.0 });
+            let noise = sample(rows, d, 3) * faer::Scale(1e-6);
+            let found = rotation(&(&signs * x.transpose() + noise)).unwrap().expect("the signs determine it");
+            assert!(is_signed_permutation(&round(&(found.transpose() * &x))), "{rows}×{d}");
+        }
+        // No rotation of signs.
+        assert!(rotation(&sample(6, 2, 5)).unwrap().is_none());
+        assert!(rotation(&Mat::zeros(4, 2)).unwrap().is_none());
+    }
+
+    fn round(x: &Mat<f64>) -> Mat<f64> {
+        Mat::from_fn(x.nrows(), x.ncols(), |i, j| (x[(i, j)] * 1e4).round() / 1e4)
+    }
+}

@@ -180,3 +180,86 @@ impl Check {
         self.that(value.is_finite() && value >= 0.0, setting, value, "it must be finite and not negative")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Hyper, Param};
+    use crate::{Graft, Role, Shampoo, Soap};
+    use candle_core::Device;
+
+    fn sample(seed: f64) -> Tensor {
+        let values: Vec<f64> = (0..35).map(|i| (seed + f64::from(i) * 1.618).sin()).collect();
+        Tensor::from_vec(values, (5, 7), &Device::Cpu).unwrap()
+    }
+
+    fn step(rule: &mut dyn Rule, weight: &Var, seed: f64) {
+        rule.prepare(&sample(seed)).unwrap();
+        rule.step(weight, &sample(seed), 1.0).unwrap();
+    }
+
+    fn values(weight: &Var) -> Vec<Vec<f64>> {
+        weight.to_vec2().unwrap()
+    }
+
+    fn check_resume(settings: &impl Hyper) {
+        let weight = Var::from_tensor(&sample(0.0)).unwrap();
+        let build = || settings.build(&Param { name: "w", group: "matrix", role: Role::Matrix, var: &weight }).unwrap();
+        let mut rule = build();
+        for k in 0..7 {
+            // A new rule takes the state of this one; later steps of this one do not reach it.
+            let mut state = rule.state();
+            let mut resumed = build().restored(&mut state).unwrap();
+            state.finish().unwrap();
+            let copy = Var::from_tensor(&weight.as_tensor().copy().unwrap()).unwrap();
+            let mut ahead = rule.restored(&mut rule.state()).unwrap();
+            let elsewhere = Var::from_tensor(&weight.as_tensor().copy().unwrap()).unwrap();
+            for later in 0..3 {
+                step(&mut *ahead, &elsewhere, 20.0 + f64::from(later));
+                step(&mut *resumed, &copy, 10.0 + f64::from(k) + f64::from(later));
+            }
+            let unbroken = Var::from_tensor(&weight.as_tensor().copy().unwrap()).unwrap();
+            let mut reference = rule.restored(&mut rule.state()).unwrap();
+            for later in 0..3 {
+                step(&mut *reference, &unbroken, 10.0 + f64::from(k) + f64::from(later));
+            }
+            step(&mut *rule, &weight, 10.0 + f64::from(k));
+            assert_eq!(values(&copy), values(&unbroken), "step {k}");
+        }
+    }
+
+    #[test]
+    fn shampoo_and_soap_resume_bit_by_bit_between_their_roots() {
+        let shampoo = Shampoo { eps: 1e-6, precondition_every: 3, start_step: Some(2), max_dim: 4, ..Shampoo::new(0.1) };
+        check_resume(&shampoo);
+        check_resume(&Shampoo { beta1: 0.0, beta2: 0.9, graft: Graft::adam(), ..shampoo });
+        check_resume(&Soap { precondition_every: 3, ..Soap::new(0.1) });
+        check_resume(&Soap { precondition_every: 2, max_precond_dim: 5, ..Soap::new(0.1) });
+    }
+
+    #[test]
+    fn states_with_parts_missing_or_wrong_are_refused() {
+        let weight = Var::from_tensor(&sample(0.0)).unwrap();
+        let param = Param { name: "w", group: "matrix", role: Role::Matrix, var: &weight };
+        for mut rule in [Shampoo::new(0.1).build(&param).unwrap(), Soap::new(0.1).build(&param).unwrap()] {
+            step(&mut *rule, &weight, 1.0);
+            let whole = rule.state();
+            for (name, _) in whole.iter() {
+                let without =
+                    whole.iter().filter(|(other, _)| *other != name).fold(State::new(), |state, (other, value)| match value {
+                        crate::state::Value::Tensor(tensor) => state.tensor(other, tensor),
+                        crate::state::Value::Number(number) => state.number(other, *number),
+                    });
+                let message = rule.restored(&mut without.clone()).unwrap_err().to_string();
+                assert!(message.contains(&format!("`{name}` is missing")), "{message}");
+                let wrong = without.tensor(name, &sample(1.0).narrow(0, 0, 2).unwrap());
+                let message = rule.restored(&mut wrong.clone()).unwrap_err().to_string();
+                assert!(message.contains(&format!("`{name}`")), "{message}");
+            }
+        }
+        for bad in [-1.0, 0.5, f64::NAN, f64::INFINITY, 1e300] {
+            let mut state = State::new().number("steps", bad);
+            assert!(take_count(&mut state, "steps").unwrap_err().to_string().contains("`steps` must be a count"));
+        }
+    }
+}

@@ -5,11 +5,11 @@ use faer::{Accum, Mat, Par};
 use serde::{Deserialize, Serialize};
 
 use super::{Check, Rule, matrix_shape, take_count};
-use crate::Result;
 use crate::config::{Hyper, Param};
-use crate::decompose::{eigh, thin_q, to_mat, to_tensor};
+use crate::decompose::{all_finite, eigh, thin_q, to_mat, to_tensor};
 use crate::elementwise::{AdamStep, AverageSquare, ScaledAdd, overwritten2, overwritten3, update2};
 use crate::state::State;
+use crate::{Error, Result};
 
 /// SOAP: Adam in the eigenbasis of Shampoo's factors (N. Vyas et al., 2024), as the authors' implementation defines it.
 ///
@@ -20,11 +20,11 @@ use crate::state::State;
 /// m ← β₁m + (1 − β₁)g′,  v ← β₂v + (1 − β₂)g′²         in the basis, element by element
 /// N = Q_L [m/(√v + ε)] Qᵀ_R
 /// W ← (1 − ηλ)(W − η·√(1 − β₂ᵗ)/(1 − β₁ᵗ)·N)
-/// L ← βL + (1 − β)ggᵀ,  R ← βR + (1 − β)gᵀg            β is `shampoo_beta`
+/// L ← βL + (1 − β)ggᵀ,  R ← βR + (1 − β)gᵀg           β is `shampoo_beta`
 /// ```
 ///
-/// The first gradient moves nothing: L and R start as (1 − β)ggᵀ and (1 − β)gᵀg, and Q_L, Q_R as their eigenvectors in the order of
-/// nonincreasing eigenvalues. In each step t that is a multiple of `precondition_every`, after the update, the bases are
+/// The first gradient moves nothing: L and R start as (1 − β)ggᵀ and (1 − β)gᵀg, and Q_L, Q_R as their eigenvectors by
+/// nonincreasing eigenvalue. In each step t that is a multiple of `precondition_every`, after the update, the bases are
 /// refreshed by one step of orthogonal iteration:
 ///
 /// ```text
@@ -33,24 +33,27 @@ use crate::state::State;
 /// m ← m in the new bases
 /// ```
 ///
-/// **Shapes.** Tensors of more dimensions, such as convolution filters [out, in, h, w], are matrices [out, in·h·w]; the reference gives each
-/// dimension a basis of its own. A side larger than `max_precond_dim` has no factor and keeps the identity as its basis. So
-/// do vectors, for which the rule is Adam without a first step, as by default in the reference.
+/// **Shapes.** Tensors of more dimensions, such as convolution filters [out, in, h, w], are matrices [out, in·h·w]; the
+/// reference gives each dimension a basis. A side larger than `max_precond_dim` has no factor and keeps the identity as
+/// its basis. So do vectors, for which the rule is Adam without its first step, as by default in the reference.
 ///
-/// **Not determined.** When r ≠ c, one of the first factors is singular, and the basis of its null space is
-/// arbitrary. The elementwise steps depend on it: two implementations, or one on two machines, can differ by an amount of the order of η
-/// from the second step on. Here equal inputs give equal bits on one machine.
+/// **Not determined.** When r ≠ c, one of the first factors is singular, and the basis of its null space is arbitrary,
+/// but the elementwise steps depend on it: two implementations, or one on two machines, may differ by the order of η from
+/// the second step on. Here equal inputs give equal bits on one machine. For the same reason the rule commutes with
+/// rotations of W when r = c, but not otherwise.
 ///
-/// **Computation.** Products and moments stay on the device and in the type of the parameter. Eigenvectors and QR are computed on the CPU
-/// in f64: on another device, the factors and bases are copied there and back in each refresh, and only then. Those of all parameters and
-/// sides run in parallel, each on one thread. A factor that overflowed
-/// ([`Error::NonFiniteFactor`](crate::Error::NonFiniteFactor)) is an error that names the parameter, and no weight is changed.
+/// **Computation.** Products and moments stay on the device and in the type of the parameter. Eigenvectors and QR are
+/// computed on the CPU in f64: from another device, factors and bases are copied there and back in each refresh, and only
+/// then. Decompositions run in parallel, each on one thread: those of all parameters together on the CPU, the two sides
+/// of one parameter at a time on another device. A factor that overflowed
+/// ([`Error::NonFiniteFactor`](crate::Error::NonFiniteFactor)) is an error that names the parameter; no weight and no
+/// state is changed.
 ///
-/// **Defaults:** β₁ and β₂ 0.95, `shampoo_beta` as β₂, ε 1e-8, weight decay 0.01, `precondition_every` 10, `max_precond_dim` 10000. The
-/// usual learning rate is 0.003.
+/// **Defaults:** β₁ and β₂ 0.95, `shampoo_beta` as β₂, ε 1e-8, weight decay 0.01, `precondition_every` 10,
+/// `max_precond_dim` 10000. The usual learning rate is 0.003.
 ///
-/// **Costs.** State: 2rc elements for m and v, 2(r² + c²) for factors and bases; during a step, factors once more and
-/// in a refresh bases too. Each step: 6rc(r + c) operations; each refresh: about 6(r³ + c³) more.
+/// **Costs.** State: 2rc elements for m and v, 2(r² + c²) for factors and bases; during a step, factors once more, and
+/// bases in a refresh. Each step: 6rc(r + c) operations; each refresh: about 5(r³ + c³) more.
 ///
 /// ```
 /// use candle_core::{Device, Var};
@@ -218,30 +221,17 @@ impl SoapState {
         self.gradients > 0 && self.gradients.is_multiple_of(self.settings.precondition_every)
     }
 
-    /// The side with this index after a gradient; `product` is ggᵀ or gᵀg.
-    fn prepared(&self, index: usize, product: impl FnOnce() -> candle_core::Result<Tensor>) -> Result<Option<Prepared>> {
-        if !self.has_basis[index] {
-            return Ok(None);
-        }
+    /// The factor of the side with this index after a gradient; `product` is ggᵀ or gᵀg.
+    fn factor_after(&self, index: usize, product: Tensor) -> Result<Tensor> {
         let beta = self.settings.shampoo_beta.unwrap_or(self.settings.beta2);
-        let product = product()?;
-        let Some(side) = &self.sides[index] else {
-            let factor = (product * (1.0 - beta))?;
-            let basis = eigenbasis(&factor)?;
-            return Ok(Some(Prepared { side: Side { factor, basis }, order: None }));
-        };
-        let factor = overwritten2(&ScaledAdd { keep: 1.0 - beta, scale: beta }, product, &side.factor)?;
-        let (basis, order) = if self.is_due() {
-            let (basis, order) = refreshed(&factor, &side.basis)?;
-            (basis, Some(order))
-        } else {
-            (side.basis.clone(), None)
-        };
-        Ok(Some(Prepared { side: Side { factor, basis }, order }))
+        match &self.sides[index] {
+            None => Ok((product * (1.0 - beta))?),
+            Some(side) => overwritten2(&ScaledAdd { keep: 1.0 - beta, scale: beta }, product, &side.factor),
+        }
     }
 
     /// Qᵀ_L x Q_R
-    fn into_bases(&self, x: &Tensor) -> Result<Tensor> {
+    fn projected(&self, x: &Tensor) -> Result<Tensor> {
         let [left, right] = &self.sides;
         let mut x = x.clone();
         if let Some(side) = left {
@@ -254,7 +244,7 @@ impl SoapState {
     }
 
     /// Q_L x Qᵀ_R
-    fn out_of_bases(&self, x: &Tensor) -> Result<Tensor> {
+    fn projected_back(&self, x: &Tensor) -> Result<Tensor> {
         let [left, right] = &self.sides;
         let mut x = x.clone();
         if let Some(side) = left {
@@ -269,7 +259,7 @@ impl SoapState {
     /// Moves m and v to the bases of the prepared sides, and those into their place.
     fn change_bases(&mut self, prepared: [Option<Prepared>; 2]) -> Result<()> {
         let refreshed = prepared.iter().flatten().any(|side| side.order.is_some());
-        let outside = if refreshed { Some(self.out_of_bases(&self.first)?) } else { None };
+        let outside = if refreshed { Some(self.projected_back(&self.first)?) } else { None };
         for (dim, prepared) in prepared.into_iter().enumerate() {
             let Some(Prepared { side, order }) = prepared else { continue };
             if let Some(order) = order {
@@ -279,7 +269,7 @@ impl SoapState {
             self.sides[dim] = Some(side);
         }
         if let Some(outside) = outside {
-            self.first.set(&self.into_bases(&outside)?)?;
+            self.first.set(&self.projected(&outside)?)?;
         }
         Ok(())
     }
@@ -289,10 +279,36 @@ impl Rule for SoapState {
     fn prepare(&mut self, gradient: &Tensor) -> Result<()> {
         let gradient = gradient.reshape(self.first.shape())?;
         let transposed = gradient.t()?;
-        let left = || self.prepared(0, || gradient.matmul(&transposed));
-        let right = || self.prepared(1, || transposed.matmul(&gradient));
-        let (left, right) = rayon::join(left, right);
-        self.prepared = Some([left?, right?]);
+        // Tensors on a device are read and made on this thread: candle's CUDA devices have a stream for each.
+        let mut factors = [None, None];
+        let mut tasks = [None, None];
+        for dim in 0..2 {
+            if !self.has_basis[dim] {
+                continue;
+            }
+            let product = if dim == 0 { gradient.matmul(&transposed)? } else { transposed.matmul(&gradient)? };
+            let factor = self.factor_after(dim, product)?;
+            tasks[dim] = match &self.sides[dim] {
+                None => Some(Task::Start(to_mat(&factor)?)),
+                Some(side) if self.is_due() => Some(Task::Refresh(to_mat(&factor)?, to_mat(&side.basis)?)),
+                Some(_) => None,
+            };
+            factors[dim] = Some(factor);
+        }
+        let [left, right] = tasks;
+        let solved = |task: Option<Task>| task.map(Task::solved).transpose();
+        let (left, right) = rayon::join(|| solved(left), || solved(right));
+        let mut prepared = [None, None];
+        for (dim, (factor, solved)) in factors.into_iter().zip([left?, right?]).enumerate() {
+            let Some(factor) = factor else { continue };
+            let (basis, order) = match (solved, &self.sides[dim]) {
+                (Some((basis, order)), _) => (to_tensor(&basis, &factor)?, order),
+                (None, Some(side)) => (side.basis.clone(), None),
+                (None, None) => continue,
+            };
+            prepared[dim] = Some(Prepared { side: Side { factor, basis }, order });
+        }
+        self.prepared = Some(prepared);
         Ok(())
     }
 
@@ -305,12 +321,12 @@ impl Rule for SoapState {
         if self.gradients > 1 {
             let Soap { beta1, beta2, eps, weight_decay, .. } = self.settings;
             let lr = self.settings.lr * lr_factor;
-            let projected = self.into_bases(&gradient.reshape(self.first.shape())?)?;
-            update2(&ScaledAdd { keep: beta1, scale: 1.0 - beta1 }, &self.first, &projected)?;
-            update2(&AverageSquare { keep: beta2 }, &self.second, &projected)?;
+            let seen = self.projected(&gradient.reshape(self.first.shape())?)?;
+            update2(&ScaledAdd { keep: beta1, scale: 1.0 - beta1 }, &self.first, &seen)?;
+            update2(&AverageSquare { keep: beta2 }, &self.second, &seen)?;
             let adam = AdamStep { keep: 0.0, step: -1.0, root: 1.0, eps };
             let quotient = overwritten3(&adam, self.first.zeros_like()?, &self.first, &self.second)?;
-            let direction = self.out_of_bases(&quotient)?.reshape(weight.shape())?;
+            let direction = self.projected_back(&quotient)?.reshape(weight.shape())?;
             let t = (self.gradients - 1) as f64;
             let step = lr * (1.0 - beta2.powf(t)).sqrt() / (1.0 - beta1.powf(t));
             let keep = 1.0 - lr * weight_decay;
@@ -340,7 +356,7 @@ impl Rule for SoapState {
             if gradients > 0 && self.has_basis[dim] {
                 let size = self.first.dim(dim)?;
                 let mut take = |name| {
-                    Ok::<_, crate::Error>(state.take_var(name, &(size, size).into(), first.dtype(), first.device())?.into_inner())
+                    Ok::<_, Error>(state.take_var(name, &(size, size).into(), first.dtype(), first.device())?.into_inner())
                 };
                 let [factor, basis] = SIDE_NAMES[dim];
                 *side = Some(Side { factor: take(factor)?, basis: take(basis)? });
@@ -353,26 +369,44 @@ impl Rule for SoapState {
 /// Names of the factor and the basis of each side in a state.
 const SIDE_NAMES: [[&str; 2]; 2] = [["left", "left_basis"], ["right", "right_basis"]];
 
-/// The eigenvectors of a factor, by nonincreasing eigenvalue.
-fn eigenbasis(factor: &Tensor) -> Result<Tensor> {
-    let vectors = eigh(to_mat(factor)?.as_ref())?.vectors;
-    let last = vectors.ncols() - 1;
-    to_tensor(&Mat::from_fn(last + 1, last + 1, |i, j| vectors[(i, last - j)]), factor)
+/// What is to be computed for one side, on the CPU.
+enum Task {
+    /// The eigenvectors of a factor.
+    Start(Mat<f64>),
+    /// One step of orthogonal iteration for a factor from a basis.
+    Refresh(Mat<f64>, Mat<f64>),
 }
 
-/// One step of orthogonal iteration for a factor from a basis, and which old column each new one came from.
-fn refreshed(factor: &Tensor, basis: &Tensor) -> Result<(Tensor, Vec<u32>)> {
-    let (a, q) = (to_mat(factor)?, to_mat(basis)?);
-    let size = a.nrows();
-    if !a.norm_max().is_finite() {
-        return Err(crate::Error::NonFiniteFactor { size });
+impl Task {
+    /// The basis, and which old column each column of a refreshed one came from.
+    fn solved(self) -> Result<(Mat<f64>, Option<Vec<u32>>)> {
+        match self {
+            Self::Start(factor) => {
+                // By nonincreasing eigenvalue.
+                let vectors = eigh(factor.as_ref())?.vectors;
+                let last = vectors.ncols() - 1;
+                Ok((Mat::from_fn(last + 1, last + 1, |i, j| vectors[(i, last - j)]), None))
+            }
+            Self::Refresh(factor, basis) => {
+                let (basis, order) = refreshed(&factor, &basis)?;
+                Ok((basis, Some(order)))
+            }
+        }
     }
+}
+
+/// One step of orthogonal iteration, and which old column each new one came from.
+fn refreshed(factor: &Mat<f64>, basis: &Mat<f64>) -> Result<(Mat<f64>, Vec<u32>)> {
+    let size = factor.nrows();
     let mut product = Mat::zeros(size, size);
-    faer::linalg::matmul::matmul(product.as_mut(), Accum::Replace, a.as_ref(), q.as_ref(), 1.0, Par::Seq);
-    let estimates: Vec<f64> = (0..size).map(|j| (0..size).map(|i| q[(i, j)] * product[(i, j)]).sum()).collect();
+    faer::linalg::matmul::matmul(product.as_mut(), Accum::Replace, factor.as_ref(), basis.as_ref(), 1.0, Par::Seq);
+    if !all_finite(product.as_ref()) {
+        return Err(Error::NonFiniteFactor { size });
+    }
+    let estimates: Vec<f64> = (0..size).map(|j| (0..size).map(|i| basis[(i, j)] * product[(i, j)]).sum()).collect();
     let mut order: Vec<usize> = (0..size).collect();
     order.sort_by(|&i, &j| estimates[j].total_cmp(&estimates[i]));
     let sorted = Mat::from_fn(size, size, |i, j| product[(i, order[j])]);
     let order = order.into_iter().map(|j| u32::try_from(j).expect("a dense factor has fewer than 2³² columns")).collect();
-    Ok((to_tensor(&thin_q(sorted), factor)?, order))
+    Ok((thin_q(sorted), order))
 }

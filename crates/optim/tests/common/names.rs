@@ -66,7 +66,7 @@ pub fn gpt(layers: usize, width: usize, vocabulary: usize, context: usize) -> Ve
     all
 }
 
-/// transformers' LlamaForCausalLM.
+/// transformers' `LlamaForCausalLM`.
 pub fn llama(layers: usize) -> Vec<Entry> {
     let mut all = list(&[("model.embed_tokens.weight", &[1000, 64])], "");
     for i in 0..layers {
@@ -87,7 +87,7 @@ pub fn llama(layers: usize) -> Vec<Entry> {
     all
 }
 
-/// transformers' BertForPreTraining.
+/// transformers' `BertForPreTraining`.
 pub fn bert(layers: usize) -> Vec<Entry> {
     let (width, vocabulary) = (64, 1000);
     let mut all = list(

@@ -1,11 +1,11 @@
 //! The factors L and R of one block, and their roots.
 
-use candle_core::{Tensor, Var};
-use rayon::join;
+use candle_core::{DType, Tensor, Var};
+use faer::Mat;
+use rayon::prelude::*;
 
 use crate::decompose::{eigh, to_mat, to_tensor};
 use crate::elementwise::{ScaledAdd, overwritten2};
-use crate::reduce::all_finite;
 use crate::state::State;
 use crate::{Error, Result};
 
@@ -23,14 +23,6 @@ struct Factor {
     root: Option<Tensor>,
 }
 
-/// How to compute roots.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Roots {
-    pub eps: f64,
-    /// 1 − β₂ᵗ, by which the factors are divided.
-    pub correction: f64,
-}
-
 impl Factors {
     /// Those of a block before the first gradient, in the type and on the device of `like`.
     pub fn new((rows, columns): (usize, usize), vector: bool, like: &Var) -> Result<Self> {
@@ -41,16 +33,18 @@ impl Factors {
         Ok(Self { left: zeros(rows)?, right })
     }
 
-    /// The factors after a gradient [r, c], with new roots if they are due.
-    pub fn updated(&self, gradient: &Tensor, beta2: f64, roots: Option<Roots>) -> Result<Self> {
+    /// The factors after a gradient [r, c], with the roots as they are.
+    pub fn after(&self, gradient: &Tensor, beta2: f64) -> Result<Self> {
         let transposed = gradient.t()?;
-        // The exponents −1/4 on both sides of a matrix make up the −1/2 of a vector.
+        let left = self.left.after(gradient.matmul(&transposed)?, beta2)?;
+        let right = self.right.as_ref().map(|right| right.after(transposed.matmul(gradient)?, beta2)).transpose()?;
+        Ok(Self { left, right })
+    }
+
+    /// Each factor with p: the exponents −1/4 on both sides of a matrix make up the −1/2 of a vector.
+    fn sides(&mut self) -> impl Iterator<Item = (&mut Factor, f64)> {
         let p = if self.right.is_some() { 4.0 } else { 2.0 };
-        let left = || self.left.updated(gradient.matmul(&transposed)?, beta2, roots, p);
-        let right =
-            || self.right.as_ref().map(|factor| factor.updated(transposed.matmul(gradient)?, beta2, roots, p)).transpose();
-        let (left, right) = join(left, right);
-        Ok(Self { left: left?, right: right? })
+        std::iter::once(&mut self.left).chain(&mut self.right).map(move |factor| (factor, p))
     }
 
     /// L^(−1/4) x R^(−1/4), or L^(−1/2) x of a vector. A side without roots leaves x as it is.
@@ -81,22 +75,15 @@ impl Factors {
 }
 
 impl Factor {
-    fn updated(&self, product: Tensor, beta2: f64, roots: Option<Roots>, p: f64) -> Result<Self> {
-        let weight = if beta2 == 1.0 { 1.0 } else { 1.0 - beta2 };
+    fn after(&self, product: Tensor, beta2: f64) -> Result<Self> {
+        // β₂ = 1 is the sum.
+        let weight = if beta2 < 1.0 { 1.0 - beta2 } else { 1.0 };
         let sum = overwritten2(&ScaledAdd { keep: weight, scale: beta2 }, product, &self.sum)?;
-        let root = match roots {
-            None => self.root.clone(),
-            Some(roots) => Some(root(&sum, roots, p)?),
-        };
-        Ok(Self { sum, root })
+        Ok(Self { sum, root: self.root.clone() })
     }
 
     fn write(&self, state: State, side: &str, block: usize) -> State {
-        let state = state.tensor(format!("{side}.{block}"), &self.sum);
-        match &self.root {
-            None => state,
-            Some(root) => state.tensor(format!("{side}_root.{block}"), root),
-        }
+        state.tensor(format!("{side}.{block}"), &self.sum).tensor_if_any(&format!("{side}_root.{block}"), self.root.as_ref())
     }
 
     fn restored(&self, state: &mut State, side: &str, block: usize, with_roots: bool) -> Result<Self> {
@@ -107,12 +94,23 @@ impl Factor {
     }
 }
 
-/// (A/correction + εI)^(−1/p)
-fn root(factor: &Tensor, roots: Roots, p: f64) -> Result<Tensor> {
-    let mut matrix = to_mat(factor)?;
-    let size = matrix.nrows();
-    matrix *= faer::Scale(1.0 / roots.correction);
-    let root = to_tensor(&eigh(matrix.as_ref())?.inverse_root(p, roots.eps), factor)?;
-    // A tiny ε gives roots beyond the range of f32.
-    if all_finite(&root)? { Ok(root) } else { Err(Error::NonFiniteFactor { size }) }
+/// Computes the roots (A/correction + εI)^(−1/p) of all factors A, in parallel; `correction` is 1 − β₂ᵗ.
+pub(super) fn compute_roots(blocks: &mut [Factors], eps: f64, correction: f64) -> Result<()> {
+    let mut due: Vec<(&mut Factor, f64)> = blocks.iter_mut().flat_map(Factors::sides).collect();
+    // Tensors on a device are read and made on this thread: candle's CUDA devices have a stream for each.
+    let matrices = due.iter().map(|(factor, p)| Ok((to_mat(&factor.sum)?, *p))).collect::<Result<Vec<_>>>()?;
+    let root = |(mut matrix, p): (Mat<f64>, f64)| {
+        matrix *= faer::Scale(1.0 / correction);
+        Ok(eigh(matrix.as_ref())?.inverse_root(p, eps))
+    };
+    let roots = matrices.into_par_iter().map(root).collect::<Result<Vec<_>>>()?;
+    for ((factor, _), root) in due.iter_mut().zip(&roots) {
+        // A tiny ε gives roots beyond the range of f32.
+        let largest = if factor.sum.dtype() == DType::F32 { f64::from(f32::MAX) } else { f64::MAX };
+        if root.norm_max() > largest {
+            return Err(Error::NonFiniteFactor { size: root.nrows() });
+        }
+        factor.root = Some(to_tensor(root, &factor.sum)?);
+    }
+    Ok(())
 }

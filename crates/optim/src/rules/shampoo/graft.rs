@@ -4,11 +4,11 @@ use candle_core::{Tensor, Var};
 use serde::{Deserialize, Serialize};
 
 use super::correction;
-use crate::Result;
 use crate::elementwise::{AdamStep, AverageSquare, overwritten3, update2};
-use crate::reduce::frobenius_norm;
+use crate::reduce::{frobenius_norm, total};
 use crate::rules::zeros;
 use crate::state::State;
+use crate::{Error, Result};
 
 /// The rule whose step size [`Shampoo`](crate::Shampoo) takes (R. Anil et al., 2020), and whose direction D it takes
 /// before its first roots. m̂ is the bias-corrected average of gradients of Shampoo.
@@ -111,8 +111,8 @@ pub(super) fn with_norm_of(x: &Tensor, like: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() {
         return Ok((x * (frobenius_norm(like)? / (frobenius_norm(x)? + TINY)))?);
     }
-    // Elsewhere the norms stay on the device: fetching a number would make the host wait for it.
-    let norm = |x: &Tensor| x.sqr()?.sum_all()?.sqrt();
+    // Elsewhere the norms stay on the device: reading a number would wait for all work there.
+    let norm = |x: &Tensor| Ok::<_, Error>(total(&x.sqr()?)?.sqrt()?);
     let factor = (norm(like)? / (norm(x)? + TINY)?)?;
     Ok(x.broadcast_mul(&factor)?)
 }

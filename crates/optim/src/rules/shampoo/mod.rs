@@ -5,11 +5,10 @@ mod factors;
 mod graft;
 
 use candle_core::{Tensor, Var};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use self::blocks::Blocks;
-use self::factors::{Factors, Roots};
+use self::factors::Factors;
 use self::graft::Grafting;
 use super::{Check, Momentum, Rule, matrix_shape};
 use crate::Result;
@@ -36,34 +35,35 @@ pub use graft::Graft;
 /// `precondition_every`; between those the last ones are used, while L and R take in every gradient. Before the first
 /// roots P is the direction D of the graft.
 ///
-/// **Grafting** ([`Graft`]): P gets the norm of the step D of another rule. D = m̂ for SGD and for none,
-/// D = m̂/(√v̂ + ε′) for Adam, with its own β₂ and ε′. Without grafting, the step size of the first
-/// steps follows from ε wherever the gradient is zero or L and R are singular: directions that no gradient had before
-/// are multiplied by up to ε^(−1/2), 10⁶ by default. A later `start_step`, a larger ε or grafting prevents that.
+/// **Grafting** ([`Graft`]): P gets the norm of the step D of another rule. D = m̂ for SGD and for none, D = m̂/(√v̂ + ε′)
+/// for Adam, with its own β₂ and ε′. Without grafting, ε sets the step size wherever L or R are singular: directions
+/// that no gradient had when the roots were computed are multiplied by up to ε^(−1/2), 10⁶ by default. A later
+/// `start_step`, a larger ε or grafting prevents that.
 ///
 /// **Blocks.** A dimension larger than `max_dim` is cut into pieces of `max_dim` and a rest, and every block of the
 /// matrix is preconditioned and grafted as if it was a parameter of its own.
 ///
 /// **Shapes.** Tensors of more dimensions, such as convolution filters [out, in, h, w], are matrices [out, in·h·w]; the
-/// reference can also give each dimension a factor. Small matrices stay matrices; the reference may merge
-/// them into vectors. A vector has one factor, L = Σggᵀ, and P = (L + εI)^(−1/2) m̂, blocked likewise.
+/// reference can also give each dimension a factor. Small matrices stay matrices; the reference may merge them into
+/// vectors. A vector has one factor, L = Σggᵀ, and P = (L + εI)^(−1/2) m̂, blocked likewise.
 ///
-/// **Special cases.** In the first step with β₂ = 1 or β₂ < 1, ε = 0 and no grafting, P = UVᵀ with g = U diag(σ) Vᵀ:
-/// the step of [`SpecGd`](crate::SpecGd). ε = 0 means the roots of the pseudoinverse: eigenvalues up to k·ε₆₄·λ_max of a
-/// factor [k, k] are dropped with their directions. A zero gradient gives no update besides the decay, unless m̂ ≠ 0.
+/// **Special cases.** With ε = 0 and no grafting, the first step for any β₂ is P = UVᵀ, g = U diag(σ) Vᵀ: that of
+/// [`SpecGd`](crate::SpecGd). ε = 0 means the roots of the pseudoinverse: eigenvalues up to k·ε₆₄·λ_max of a factor
+/// [k, k] are dropped with their directions. While all gradients are zero, only the decay moves W.
 ///
-/// **Computation.** Products are formed on the device and in the type of the parameter. The roots are computed
-/// by eigendecomposition on the CPU in f64: only then are the factors of a parameter on another device copied, and the roots
-/// copied back. Decompositions of all parameters, blocks and sides run in parallel, each on one thread. There is no fallback to older roots: a factor that
-/// overflowed ([`Error::NonFiniteFactor`](crate::Error::NonFiniteFactor)), or a decomposition without convergence, is an
-/// error of [`Optimizer::step`](crate::Optimizer::step) that names the parameter, and no weight is changed.
+/// **Computation.** Products are formed on the device and in the type of the parameter, roots by eigendecomposition on
+/// the CPU in f64: only for that are the factors of a parameter on another device copied, and the roots copied back.
+/// Decompositions run in parallel, each on one thread: those of all parameters, blocks and sides together on the CPU,
+/// those of one parameter at a time on another device. There is no fallback to older roots: a factor that overflowed
+/// ([`Error::NonFiniteFactor`](crate::Error::NonFiniteFactor)), or a decomposition without convergence, is an error of
+/// [`Optimizer::step`](crate::Optimizer::step) that names the parameter; no weight and no state is changed.
 ///
 /// **Defaults:** β₁ 0.9, β₂ 1, ε 1e-12, weight decay 0, `precondition_every` 1, `start_step` as `precondition_every`,
 /// `max_dim` 1024, no grafting. The usual learning rate is 0.01.
 ///
-/// **Costs.** State without blocks: 2(r² + c²) elements for factors and roots, r·c for m if β₁ > 0 and r·c for Adam's v; during a step, factors
-/// and new roots once more. Each step: 4rc(r + c) operations; each time the roots are computed: about 10 times r³ + c³ more. A block
-/// counts as a matrix.
+/// **Costs.** State of a matrix or block: 2(r² + c²) elements for factors and roots, rc for m if β₁ > 0, rc for Adam's v;
+/// during a step, factors and new roots once more. Each step: 4rc(r + c) operations; each computation of roots: two
+/// eigendecompositions, [r, r] and [c, c].
 ///
 /// In settings, `graft` is `"none"`, `"sgd"` or `"adam"`; `graft_beta2` and `graft_eps` belong to the last.
 ///
@@ -223,10 +223,17 @@ impl Rule for ShampooState {
     fn prepare(&mut self, gradient: &Tensor) -> Result<()> {
         let Shampoo { beta2, eps, .. } = self.settings;
         let step = self.steps + 1;
-        let roots = self.settings.computes_roots_in(step).then(|| Roots { eps, correction: correction(beta2, step) });
         let gradients = self.blocks.split(&gradient.reshape(self.matrix)?)?;
-        let pairs = self.factors.par_iter().zip(&gradients);
-        self.prepared = Some(pairs.map(|(factors, gradient)| factors.updated(gradient, beta2, roots)).collect::<Result<_>>()?);
+        let mut factors = self
+            .factors
+            .iter()
+            .zip(&gradients)
+            .map(|(factors, gradient)| factors.after(gradient, beta2))
+            .collect::<Result<Vec<_>>>()?;
+        if self.settings.computes_roots_in(step) {
+            factors::compute_roots(&mut factors, eps, correction(beta2, step))?;
+        }
+        self.prepared = Some(factors);
         Ok(())
     }
 
@@ -282,7 +289,7 @@ impl Rule for ShampooState {
 
 /// 1 − βᵗ; 1 for the sum, β = 1.
 fn correction(beta: f64, step: usize) -> f64 {
-    if beta == 1.0 { 1.0 } else { 1.0 - beta.powf(step as f64) }
+    if beta < 1.0 { 1.0 - beta.powf(step as f64) } else { 1.0 }
 }
 
 fn default_beta1() -> f64 {
