@@ -56,9 +56,9 @@ fn muon_holds_one_momentum_for_each_parameter_and_reuses_its_scratch() {
     }
 }
 
-/// Scratch that stays, at most, in units of the parameters: a copy of the largest matrix, and five squares of its smaller
-/// side.
-const SCRATCH: usize = 3;
+/// Scratch that stays, at most, in units of the parameters: two matrices of the largest size, and five squares of the
+/// smaller side.
+const SCRATCH: usize = 4;
 
 /// The matrix product reserves, once for each thread, address space of twice the last cache (64 MiB for one of 32 MiB) and
 /// touches only as much of it as the factors need. That is a matter of the machine and not of the optimizer.
