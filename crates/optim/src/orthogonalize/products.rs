@@ -41,8 +41,9 @@ impl Threads {
     }
 }
 
-/// Larger results are cut in half.
-const WHOLE: usize = 512;
+/// Larger results are cut in half: small enough that two threads share a product of 512×512, large enough that packing
+/// the factors again costs little.
+const WHOLE: usize = 256;
 
 /// out ← lhs·rhs
 pub(super) fn product<T: Real + ComplexField>(out: MatMut<'_, T>, lhs: MatRef<'_, T>, rhs: MatRef<'_, T>, threads: Threads) {
