@@ -4,17 +4,10 @@
 //! its bits do not depend on the number of threads; callers run several at a time.
 
 use candle_core::{Device, Tensor};
-use faer::diag::Diag;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
-use faer::linalg::householder::{
-    apply_block_householder_sequence_on_the_left_in_place_scratch,
-    apply_block_householder_sequence_on_the_left_in_place_with_conj,
-};
 use faer::linalg::matmul::triangular::{self, BlockStructure};
-use faer::linalg::qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, recommended_block_size};
-use faer::{Accum, Conj, Mat, MatRef, Par};
+use faer::{Accum, Mat, MatRef, Par};
 
+use crate::factorize::{qr, symmetric_eigen};
 use crate::reduce::f64_values;
 use crate::{Error, Result};
 
@@ -38,13 +31,10 @@ pub(crate) fn eigh(matrix: MatRef<'_, f64>) -> Result<Eigh> {
     // The squares that the algorithm forms of entries near the ends of the range would leave it.
     let scaled = Mat::from_fn(size, size, |i, j| matrix[(i, j)] / scale);
     let mut vectors = Mat::zeros(size, size);
-    let mut values = Diag::zeros(size);
-    let yes = ComputeEigenvectors::Yes;
-    let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(size, yes, Par::Seq, faer::prelude::default()));
-    let stack = MemStack::new(&mut memory);
-    self_adjoint_evd(scaled.as_ref(), values.as_mut(), Some(vectors.as_mut()), Par::Seq, stack, faer::prelude::default())
-        .map_err(|_| Error::EighDidNotConverge { size })?;
-    let values = values.column_vector().iter().map(|value| value * scale).collect();
+    let mut values = symmetric_eigen(scaled.as_ref(), Some(&mut vectors)).ok_or(Error::EighDidNotConverge { size })?;
+    for value in &mut values {
+        *value *= scale;
+    }
     Ok(Eigh { values, vectors })
 }
 
@@ -104,25 +94,8 @@ fn symmetric_square(b: MatRef<'_, f64>) -> Mat<f64> {
 /// The orthonormal factor Q, [m, min(m, n)], of the QR decomposition of a matrix [m, n], by Householder reflections:
 /// QᵀQ = I whatever the rank. The signs of its columns are arbitrary.
 pub(crate) fn thin_q(mut matrix: Mat<f64>) -> Mat<f64> {
-    let (m, n) = matrix.shape();
-    let size = m.min(n);
-    let block = recommended_block_size::<f64>(m, n);
-    let mut coefficients = Mat::zeros(block, size);
-    let factorization = qr_in_place_scratch::<f64>(m, n, block, Par::Seq, faer::prelude::default());
-    let application = apply_block_householder_sequence_on_the_left_in_place_scratch::<f64>(m, block, size);
-    let mut memory = MemBuffer::new(factorization.or(application));
-    let stack = MemStack::new(&mut memory);
-    qr_in_place(matrix.as_mut(), coefficients.as_mut(), Par::Seq, stack, faer::prelude::default());
-    let mut q = Mat::identity(m, size);
-    apply_block_householder_sequence_on_the_left_in_place_with_conj(
-        matrix.as_ref().subcols(0, size),
-        coefficients.as_ref(),
-        Conj::No,
-        q.as_mut(),
-        Par::Seq,
-        stack,
-    );
-    q
+    let size = matrix.nrows().min(matrix.ncols());
+    qr(&mut matrix, |_| size).0
 }
 
 /// A matrix on any device as an f64 matrix on the CPU.

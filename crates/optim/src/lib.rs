@@ -17,6 +17,7 @@ mod decompose;
 mod device;
 mod elementwise;
 mod error;
+mod factorize;
 mod gradients;
 mod groups;
 mod half;

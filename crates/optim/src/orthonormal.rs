@@ -1,18 +1,11 @@
 //! Orthonormal columns by a QR decomposition, on the CPU in f64.
 
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::householder::{
-    apply_block_householder_sequence_on_the_left_in_place_scratch as apply_scratch,
-    apply_block_householder_sequence_on_the_left_in_place_with_conj as apply_reflectors,
-};
-use faer::linalg::qr::no_pivoting::factor::{qr_in_place, qr_in_place_scratch, recommended_block_size};
-use faer::{Conj, Mat, MatMut, MatRef, Par};
+use faer::{MatMut, MatRef};
+
+use crate::factorize::qr;
 
 /// Magnitudes whose squares stay far inside the range of f64.
 const SAFE: std::ops::Range<f64> = 1e-100..1e100;
-
-/// One thread: with more, faer splits sums by their number, and the result would depend on it.
-const DECOMPOSITION: Par = Par::Seq;
 
 /// Replaces the columns of a matrix [rows, columns], rows ≥ columns, stored column after column, by orthonormal ones:
 /// column j becomes its part that is orthogonal to the columns before it, with length 1 (and either sign).
@@ -28,18 +21,7 @@ pub(crate) fn orthonormalize(values: &mut [f64], rows: usize, columns: usize) {
     if !SAFE.contains(&largest) {
         factored.col_iter_mut().for_each(|column| column.iter_mut().for_each(|x| *x /= largest));
     }
-    let block = recommended_block_size::<f64>(rows, columns);
-    let mut coefficients = Mat::zeros(block, columns);
-    let scratch =
-        qr_in_place_scratch::<f64>(rows, columns, block, DECOMPOSITION, faer::prelude::default())
-            .or(apply_scratch::<f64>(rows, block, columns));
-    let mut memory = MemBuffer::new(scratch);
-    let stack = MemStack::new(&mut memory);
-    let parameters = faer::prelude::default();
-    let rank = qr_in_place(factored.as_mut(), coefficients.as_mut(), DECOMPOSITION, stack, parameters).rank;
-    let mut basis = Mat::<f64>::identity(rows, rank);
-    apply_reflectors(factored.as_ref(), coefficients.as_ref(), Conj::No, basis.as_mut(), DECOMPOSITION, stack);
-
+    let (basis, rank) = qr(&mut factored, |rank| rank);
     let mut out = MatMut::from_column_major_slice_mut(values, rows, columns);
     out.fill(0.0);
     for (i, j) in origins(factored.as_ref(), rank).into_iter().enumerate() {

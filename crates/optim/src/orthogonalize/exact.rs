@@ -1,13 +1,10 @@
 //! The exact polar factor and other powers of the singular values, on the CPU in f64.
 
 use candle_core::{DType, Device, Tensor};
-use faer::diag::Diag;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
-use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
-use faer::{Mat, MatMut, MatRef, Par};
+use faer::{Mat, MatMut, MatRef};
 
 use super::products::{Threads, lower_product, product};
+use crate::factorize::{singular_values, symmetric_eigen};
 use crate::reduce::{all_finite, f64_values, frobenius_norm};
 use crate::{Error, Result};
 
@@ -64,31 +61,21 @@ fn power_factor(matrix: &Tensor, power: f64, threads: Threads) -> Result<Tensor>
     Ok(Tensor::from_vec(out, (rows, columns), &Device::Cpu)?.to_dtype(dtype)?.to_device(matrix.device())?)
 }
 
-/// The decompositions run on one thread: with more, faer splits its sums by their number, and the result would depend
-/// on it.
-const DECOMPOSITION: Par = Par::Seq;
-
 /// Writes U diag(σ^p) Vᵀ of `x` from its thin singular value decomposition; false if that did not converge.
 fn by_svd(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>, threads: Threads) -> bool {
     let (m, n) = x.shape();
     let size = m.min(n);
-    let par = DECOMPOSITION;
     let mut u = Mat::zeros(m, size);
     let mut v = Mat::zeros(n, size);
-    let mut s = Diag::zeros(size);
-    let thin = ComputeSvdVectors::Thin;
-    let mut memory = MemBuffer::new(svd_scratch::<f64>(m, n, thin, thin, par, faer::prelude::default()));
-    let stack = MemStack::new(&mut memory);
-    if svd(x, s.as_mut(), Some(u.as_mut()), Some(v.as_mut()), par, stack, faer::prelude::default()).is_err() {
+    let Some(s) = singular_values(x, Some((&mut u, &mut v))) else {
         return false;
-    }
-    let s = s.column_vector();
+    };
     let cut = tolerance * s[0];
     let rank = (0..size).take_while(|&i| s[i] > cut).count();
     if power > 0.0 {
-        for j in 0..rank {
-            let scale = s[j].powf(power);
-            u.col_mut(j).iter_mut().for_each(|x| *x *= scale);
+        for (column, sigma) in u.col_iter_mut().zip(&s[..rank]) {
+            let scale = sigma.powf(power);
+            column.iter_mut().for_each(|x| *x *= scale);
         }
     }
     product(out, u.as_ref().subcols(0, rank), v.as_ref().subcols(0, rank).transpose(), threads);
@@ -110,18 +97,12 @@ fn by_gram(x: MatRef<'_, f64>, tolerance: f64, power: f64, out: MatMut<'_, f64>,
     } else {
         lower_product(gram.as_mut(), x, x.transpose(), threads);
     }
-    let par = DECOMPOSITION;
     let mut q = Mat::zeros(size, size);
-    let mut squares = Diag::zeros(size);
-    let vectors = ComputeEigenvectors::Yes;
-    let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(size, vectors, par, faer::prelude::default()));
-    let stack = MemStack::new(&mut memory);
-    let decomposed = self_adjoint_evd(gram.as_ref(), squares.as_mut(), Some(q.as_mut()), par, stack, faer::prelude::default());
-    if decomposed.is_err() {
+    let Some(squares) = symmetric_eigen(gram.as_ref(), Some(&mut q)) else {
         return false;
-    }
+    };
     // Eigenvalues come in nondecreasing order, and rounding can make the smallest ones negative.
-    let sigma = |i: usize| squares.column_vector()[i].max(0.0).sqrt();
+    let sigma = |i: usize| squares[i].max(0.0).sqrt();
     let cut = tolerance * sigma(size - 1);
     let first = (0..size).take_while(|&i| sigma(i) <= cut).count();
     let kept = q.as_ref().subcols(first, size - first);

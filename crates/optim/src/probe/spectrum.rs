@@ -1,15 +1,12 @@
 //! Singular values and what is computed from them.
 
 use candle_core::{DType, Tensor};
-use faer::diag::Diag;
-use faer::dyn_stack::{MemBuffer, MemStack};
-use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
 use faer::linalg::matmul::matmul;
-use faer::linalg::svd::{ComputeSvdVectors, svd, svd_scratch};
 use faer::{Accum, Mat, MatRef, Par};
 use serde::{Deserialize, Serialize};
 
 use super::bases::{Alignment, Bases};
+use crate::factorize::{singular_values, symmetric_eigen};
 use crate::reduce::f64_values;
 use crate::rules::matrix_shape;
 use crate::{Error, Result};
@@ -120,10 +117,6 @@ pub(super) struct Matrix<'a> {
 /// Norms whose squares, and squared roundings, stay far inside the range of f64.
 const SAFE_SIZE: std::ops::Range<f64> = 1e-100..1e100;
 
-/// The decompositions run on one thread: with more, faer splits its sums by their number, and the result would depend
-/// on it. Products split their result, which changes no bit.
-const DECOMPOSITION: Par = Par::Seq;
-
 impl Matrix<'_> {
     pub fn spectrum(&self, top: Option<usize>, bases: Option<&Bases>) -> Result<Spectrum, Failure> {
         let size = self.values.iter().fold(0.0_f64, |largest, x| largest.max(x.abs()));
@@ -155,10 +148,10 @@ impl Matrix<'_> {
             (vec![0.0; count], None)
         } else if bases.is_some() {
             let (mut right, mut left) = (Mat::zeros(columns, count), Mat::zeros(rows, count));
-            let sigma = by_svd(transposed, Some((&mut right, &mut left)))?;
+            let sigma = singular_values(transposed, Some((&mut right, &mut left))).ok_or(Failure::NoConvergence)?;
             (sigma, Some((left, right)))
         } else if precision == Precision::Double {
-            (by_svd(transposed, None)?, None)
+            (singular_values(transposed, None).ok_or(Failure::NoConvergence)?, None)
         } else {
             (by_gram(transposed)?, None)
         };
@@ -187,34 +180,15 @@ impl Matrix<'_> {
     }
 }
 
-/// Singular values in nonincreasing order, and the singular vectors of `x` where they are asked for.
-fn by_svd(x: MatRef<'_, f64>, vectors: Option<(&mut Mat<f64>, &mut Mat<f64>)>) -> Result<Vec<f64>, Failure> {
-    let (m, n) = x.shape();
-    let mut s = Diag::zeros(m.min(n));
-    let thin = if vectors.is_some() { ComputeSvdVectors::Thin } else { ComputeSvdVectors::No };
-    let mut memory = MemBuffer::new(svd_scratch::<f64>(m, n, thin, thin, DECOMPOSITION, faer::prelude::default()));
-    let (u, v) = match vectors {
-        Some((u, v)) => (Some(u.as_mut()), Some(v.as_mut())),
-        None => (None, None),
-    };
-    svd(x, s.as_mut(), u, v, DECOMPOSITION, MemStack::new(&mut memory), faer::prelude::default())
-        .map_err(|_| Failure::NoConvergence)?;
-    Ok(s.column_vector().iter().copied().collect())
-}
-
 /// Singular values in nonincreasing order, the roots of the eigenvalues of the smaller Gram matrix.
 fn by_gram(x: MatRef<'_, f64>) -> Result<Vec<f64>, Failure> {
     let (m, n) = x.shape();
     let size = m.min(n);
     let mut gram = Mat::zeros(size, size);
     let (left, right) = if m >= n { (x.transpose(), x) } else { (x, x.transpose()) };
+    // Threads split the result of a product and not its sums, which changes no bit.
     matmul(gram.as_mut(), Accum::Replace, left, right, 1.0, Par::rayon(0));
-    let mut squares = Diag::zeros(size);
-    let no = ComputeEigenvectors::No;
-    let mut memory = MemBuffer::new(self_adjoint_evd_scratch::<f64>(size, no, DECOMPOSITION, faer::prelude::default()));
-    let stack = MemStack::new(&mut memory);
-    self_adjoint_evd(gram.as_ref(), squares.as_mut(), None, DECOMPOSITION, stack, faer::prelude::default())
-        .map_err(|_| Failure::NoConvergence)?;
+    let squares = symmetric_eigen(gram.as_ref(), None).ok_or(Failure::NoConvergence)?;
     // Eigenvalues come in nondecreasing order, and rounding can make the smallest ones negative.
-    Ok(squares.column_vector().iter().rev().map(|square| square.max(0.0).sqrt()).collect())
+    Ok(squares.iter().rev().map(|square| square.max(0.0).sqrt()).collect())
 }
