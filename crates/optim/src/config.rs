@@ -12,10 +12,6 @@ use crate::{Error, Result, Role};
 pub(crate) trait Hyper {
     /// The name of the rule in settings.
     const NAME: &'static str;
-    /// The learning rate.
-    fn lr(&self) -> f64;
-    /// Another learning rate.
-    fn set_lr(&mut self, lr: f64);
     /// The weight decay.
     fn weight_decay(&self) -> f64;
     /// Checks every hyperparameter.
@@ -127,13 +123,13 @@ impl RuleConfig {
 
     /// The learning rate.
     pub fn lr(&self) -> f64 {
-        each!(self, rule => rule.lr())
+        each!(self, rule => rule.lr)
     }
 
     /// The same rule with another learning rate, for a grid of them.
     #[must_use]
     pub fn with_lr(mut self, lr: f64) -> Self {
-        each!(&mut self, rule => rule.set_lr(lr));
+        each!(&mut self, rule => rule.lr = lr);
         self
     }
 

@@ -2,26 +2,15 @@
 #![allow(clippy::float_cmp, clippy::unwrap_used, reason = "tests compare exact values and fail by a panic")]
 
 mod common;
+#[path = "common/dense.rs"]
+mod dense;
 
 use candle_core::{DType, Device, Tensor};
 use common::{Single, bits, frobenius, max_abs, max_difference, normal, rule, run, with_singular_values};
+use dense::{mat, scaled, tensor};
 use faer::{Mat, Side};
 use isorate_optim::{Orthogonalizer, RuleConfig, Soap};
 use proptest::prelude::*;
-
-fn mat(t: &Tensor) -> Mat<f64> {
-    let rows = t.to_vec2::<f64>().unwrap();
-    Mat::from_fn(rows.len(), rows[0].len(), |i, j| rows[i][j])
-}
-
-fn tensor(m: &Mat<f64>) -> Tensor {
-    let values: Vec<f64> = (0..m.nrows()).flat_map(|i| (0..m.ncols()).map(move |j| m[(i, j)])).collect();
-    Tensor::from_vec(values, (m.nrows(), m.ncols()), &Device::Cpu).unwrap()
-}
-
-fn scaled(m: &Mat<f64>, by: f64) -> Mat<f64> {
-    Mat::from_fn(m.nrows(), m.ncols(), |i, j| m[(i, j)] * by)
-}
 
 /// The weights by the definition. Sides without a basis keep the identity. Unlike the rule, the first moment is kept
 /// outside the bases.

@@ -77,14 +77,6 @@ impl Adam {
 impl Hyper for Adam {
     const NAME: &'static str = "adam";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }

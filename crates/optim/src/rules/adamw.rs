@@ -74,14 +74,6 @@ impl AdamW {
 impl Hyper for AdamW {
     const NAME: &'static str = "adamw";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }

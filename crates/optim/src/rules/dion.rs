@@ -118,14 +118,6 @@ impl Dion {
 impl Hyper for Dion {
     const NAME: &'static str = "dion";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }

@@ -110,14 +110,6 @@ impl Muon {
 impl Hyper for Muon {
     const NAME: &'static str = "muon";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }

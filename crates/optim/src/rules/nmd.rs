@@ -69,14 +69,6 @@ impl Nmd {
 impl Hyper for Nmd {
     const NAME: &'static str = "nmd";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }

@@ -81,14 +81,6 @@ impl Power {
 impl Hyper for Power {
     const NAME: &'static str = "power";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }

@@ -149,14 +149,6 @@ impl Scion {
 impl Hyper for Scion {
     const NAME: &'static str = "scion";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     /// The constrained form is that of weight decay 1.
     fn weight_decay(&self) -> f64 {
         if self.constrained { 1.0 } else { 0.0 }

@@ -61,14 +61,6 @@ impl Sgd {
 impl Hyper for Sgd {
     const NAME: &'static str = "sgd";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }

@@ -65,14 +65,6 @@ impl Signum {
 impl Hyper for Signum {
     const NAME: &'static str = "signum";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }

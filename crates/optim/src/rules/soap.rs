@@ -138,14 +138,6 @@ impl Soap {
 impl Hyper for Soap {
     const NAME: &'static str = "soap";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }

@@ -60,14 +60,6 @@ impl SpecGd {
 impl Hyper for SpecGd {
     const NAME: &'static str = "specgd";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }

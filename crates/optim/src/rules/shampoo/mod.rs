@@ -137,14 +137,6 @@ impl Shampoo {
 impl Hyper for Shampoo {
     const NAME: &'static str = "shampoo";
 
-    fn lr(&self) -> f64 {
-        self.lr
-    }
-
-    fn set_lr(&mut self, lr: f64) {
-        self.lr = lr;
-    }
-
     fn weight_decay(&self) -> f64 {
         self.weight_decay
     }
