@@ -78,14 +78,14 @@ impl ProbeConfig {
 /// Gram matrix. f64 matrices and parameters with bases take a singular value decomposition instead, which is several
 /// times dearer. [`ProbeRecord::seconds`] says what each record took.
 ///
-/// Milliseconds of one spectrum of an f32 matrix, on a machine of two cores with AVX-512 that was not quiet, smallest of 15:
+/// Milliseconds of one spectrum of an f32 matrix, on a quiet machine of two cores with AVX-512, smallest of 15:
 ///
 /// | 128×784 | 200×2352 | 512×512 | 512×784 | 2048×512 | 1024×1024 |
 /// |---|---|---|---|---|---|
-/// | 1.3 | 4.6 | 17 | 19 | 32 | 108 |
+/// | 1.7 | 4.6 | 17 | 19 | 28 | 105 |
 ///
-/// In the same run a record of everything for an MLP 784-512-512-10 took 66 ms, next to 7 ms of forward and backward pass
-/// with batch 128 and 50 ms of a Muon step: 1.2 training steps, so with `every` = 100 it is 1.2% of the time. With bases
+/// In the same run a record of everything for an MLP 784-512-512-10 took 67 ms, next to 6 ms of forward and backward pass
+/// with batch 128 and 34 ms of a Muon step: 1.7 training steps, so with `every` = 100 it is 1.7% of the time. With bases
 /// for the first layer it took 220 ms. The program `examples/probe_cost.rs` measures this.
 ///
 /// ```
