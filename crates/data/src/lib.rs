@@ -39,6 +39,7 @@ mod csv_table;
 mod embedded;
 mod error;
 mod footer;
+mod groups;
 mod idx;
 mod images;
 mod imbalance;
@@ -59,6 +60,7 @@ pub use colored::{ColorLaw, ColoredImages, Group, LFF_JITTER_STD, LFF_PALETTE, c
 pub use csv_table::read_csv;
 pub use embedded::{EmbeddedDataset, Split, fashion_mnist, mnist, wine_quality, wine_quality_checksum};
 pub use error::DataError;
+pub use groups::Groups;
 pub use idx::{parse_idx_images, parse_idx_labels};
 pub use images::Images;
 pub use imbalance::step_imbalance;

@@ -1,0 +1,1 @@
+//! Files of the Hugging Face hub at pinned revisions, verified to the byte before use.

@@ -1,0 +1,1 @@
+//! Matrix kernels for the CPU that candle lacks.

@@ -1,0 +1,1 @@
+//! A hub on this machine for tests, with faults to switch on.
