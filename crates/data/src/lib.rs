@@ -38,6 +38,7 @@ mod colored;
 mod csv_table;
 mod embedded;
 mod error;
+mod examples;
 mod footer;
 mod groups;
 mod idx;
@@ -60,6 +61,7 @@ pub use colored::{ColorLaw, ColoredImages, Group, LFF_JITTER_STD, LFF_PALETTE, c
 pub use csv_table::read_csv;
 pub use embedded::{EmbeddedDataset, Split, fashion_mnist, mnist, wine_quality, wine_quality_checksum};
 pub use error::DataError;
+pub use examples::Examples;
 pub use groups::Groups;
 pub use idx::{parse_idx_images, parse_idx_labels};
 pub use images::Images;
