@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use isorate_data::Origin;
 use isorate_optim::DeviceChoice;
 
 /// Reproduces, checks and draws "How Muon's Spectral Design Benefits Generalization: A Study on Imbalanced Data"
@@ -42,12 +43,13 @@ pub enum Scale {
     Paper,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Data {
-    /// The real subsets that come with the program
-    Embedded,
-    /// The complete sets from the hub (not in this version)
-    Hub,
+/// Which images stand behind the names of data sets.
+#[derive(Args)]
+pub struct Images {
+    /// Origin of MNIST and Fashion-MNIST: embedded (the subsets in the program), hub (the complete sets, see `isorate fetch`) or
+    /// idx:FOLDER (the complete set in IDX files)
+    #[arg(long = "data", value_name = "ORIGIN", default_value = "embedded")]
+    pub origin: Origin,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,9 +86,8 @@ pub struct Figures {
     /// How much to compute
     #[arg(long, value_enum, default_value = "default")]
     pub scale: Scale,
-    /// Where data sets come from
-    #[arg(long, value_enum, default_value = "embedded")]
-    pub data: Data,
+    #[command(flatten)]
+    pub images: Images,
     /// Device that networks are trained on: cpu, cuda, cuda:N, metal, metal:N or auto
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: DeviceChoice,
@@ -211,6 +212,8 @@ pub struct Diagnose {
     /// The file, or the name of a data set
     #[arg(value_name = "FILE|NAME")]
     pub data: String,
+    #[command(flatten)]
+    pub images: Images,
     /// Column that holds the class
     #[arg(long, value_name = "COLUMN", default_value = "label")]
     pub label: String,
@@ -253,6 +256,8 @@ pub struct Run {
     /// How much to compute
     #[arg(long, value_enum, default_value = "default")]
     pub scale: Scale,
+    #[command(flatten)]
+    pub images: Images,
     /// Device that networks are trained on: cpu, cuda, cuda:N, metal, metal:N or auto
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: DeviceChoice,
@@ -295,6 +300,8 @@ pub struct Tune {
     /// How much to compute
     #[arg(long, value_enum, default_value = "default")]
     pub scale: Scale,
+    #[command(flatten)]
+    pub images: Images,
     /// Device that networks are trained on: cpu, cuda, cuda:N, metal, metal:N or auto
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: DeviceChoice,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{
     DescentConfig, MatrixMoments, Mixture, MixtureConfig, PathPoint, Rule, Sampler, Score, Scores, StoppingPoint, TrainingData,
@@ -158,7 +159,7 @@ impl TheoryRun for EarlyStopping {
     /// - Split `test`, group with `.seed-N`, at the stopping point that the validation set chooses: `best_balanced` and `best_worst`, with
     ///   `best_balanced_oracle` and `best_worst_oracle`, the best of the whole path on the test set.
     /// - Split `test`, metric `step_size`, at the number of steps: the η that was taken.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let mixture = Mixture::new(self.mixture())?;
         let rotated = Sampler::new(&mixture, &mixture.matrix_moments()?)?;
         let canonical = Sampler::new(&mixture, &MatrixMoments::canonical(&mixture)?)?;
