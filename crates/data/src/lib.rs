@@ -33,11 +33,14 @@
 
 #![allow(clippy::doc_markdown, reason = "formulas such as Σ_xx are set as in the paper")]
 
+mod block;
 mod class_moments;
 mod colored;
 mod csv_table;
+mod decode;
 mod embedded;
 mod error;
+mod examples;
 mod footer;
 mod groups;
 mod idx;
@@ -49,17 +52,20 @@ mod pages;
 mod parquet;
 mod parquet_table;
 mod png;
+mod shards;
 mod shares;
 mod split;
 mod stream;
 mod table;
+mod thrift;
 mod treatment;
 
 pub use class_moments::{ClassLoss, ClassMoments, class_losses};
 pub use colored::{ColorLaw, ColoredImages, Group, LFF_JITTER_STD, LFF_PALETTE, colorize};
 pub use csv_table::read_csv;
 pub use embedded::{EmbeddedDataset, Split, fashion_mnist, mnist, wine_quality, wine_quality_checksum};
-pub use error::DataError;
+pub use error::{DataError, Mismatch};
+pub use examples::Examples;
 pub use groups::Groups;
 pub use idx::{parse_idx_images, parse_idx_labels};
 pub use images::Images;
