@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use isorate_data::Origin;
+use isorate_data::{ClassImbalance, Origin};
 use isorate_optim::DeviceChoice;
 
 /// Reproduces, checks and draws "How Muon's Spectral Design Benefits Generalization: A Study on Imbalanced Data"
@@ -31,6 +31,8 @@ pub enum Command {
     Replay(Replay),
     Claims(Claims),
     Bench(Bench),
+    #[command(subcommand)]
+    Data(DataCommand),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -380,4 +382,45 @@ pub struct Bench {
     /// Threads; by default RAYON_NUM_THREADS, or one for each core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+}
+
+/// Show what data sets there are, and what is in them
+#[derive(Subcommand)]
+pub enum DataCommand {
+    List(List),
+    Inspect(Inspect),
+}
+
+/// List the data sets: what each is, its rows, its licence, and where it is
+#[derive(Args)]
+pub struct List {
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// Show what a data set holds: files, rows of each split, class and group, imbalance, licence and revision
+///
+/// A set that is made of others, such as colored-mnist, is made anew from the seed. One that only the hub has must have been
+/// fetched.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate data inspect colored-mnist --out drafts")]
+pub struct Inspect {
+    /// The data set; `isorate data list` has the names
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    #[command(flatten)]
+    pub images: Images,
+    /// Make the training images imbalanced by class: step:R, exponential:F or heavy-tail
+    #[arg(long, value_name = "LAW")]
+    pub imbalance: Option<ClassImbalance>,
+    /// Seed of what is made, and of the choice of examples
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Folder for a contact sheet, NAME.png: example images of each group
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod claims;
+pub mod data;
 pub mod diagnose;
 pub mod figures;
 pub mod replay;

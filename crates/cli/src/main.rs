@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => commands::replay::run(&arguments),
         Command::Claims(arguments) => commands::claims::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Data(command) => commands::data::run(&command),
     };
     match result {
         Ok(Verdict::Passed) => ExitCode::SUCCESS,

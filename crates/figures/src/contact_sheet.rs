@@ -238,7 +238,7 @@ mod tests {
             let strip = |i: usize| Strip {
                 name: format!("group {i} with a name that is too long for a line"),
                 detail: "3 rows\n0.5%".into(),
-                pictures: vec![picture([3, 64, 32]); 40],
+                pictures: vec![picture([3, 63, 32]); 40],
             };
             ContactSheet { title: "Groups".into(), strips: (0..count).map(strip).collect(), caption: "Made here. ".repeat(30) }
         };
