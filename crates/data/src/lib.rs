@@ -33,17 +33,21 @@
 
 #![allow(clippy::doc_markdown, reason = "formulas such as Σ_xx are set as in the paper")]
 
+mod batches;
 mod block;
 mod class_moments;
 mod colored;
 mod csv_table;
 mod decode;
 mod embedded;
+mod encoded;
 mod error;
 mod examples;
 mod footer;
+mod geometry;
 mod groups;
 mod idx;
+mod image_set;
 mod images;
 mod imbalance;
 mod labelled;
@@ -51,7 +55,10 @@ mod moments;
 mod pages;
 mod parquet;
 mod parquet_table;
+mod pixel_cache;
 mod png;
+mod row_order;
+mod sharded_images;
 mod shards;
 mod shares;
 mod split;
@@ -60,19 +67,24 @@ mod table;
 mod thrift;
 mod treatment;
 
+pub use batches::{Batch, BatchOptions, Batches, LastBatch, Prefetched};
 pub use class_moments::{ClassLoss, ClassMoments, class_losses};
 pub use colored::{ColorLaw, ColoredImages, Group, LFF_JITTER_STD, LFF_PALETTE, colorize};
 pub use csv_table::read_csv;
 pub use embedded::{EmbeddedDataset, Split, fashion_mnist, mnist, wine_quality, wine_quality_checksum};
 pub use error::{DataError, Mismatch};
 pub use examples::Examples;
+pub use geometry::{Normalization, Step};
 pub use groups::Groups;
 pub use idx::{parse_idx_images, parse_idx_labels};
+pub use image_set::{IMAGE_SETS, ImageSet, Published, Variable};
 pub use images::Images;
 pub use imbalance::step_imbalance;
 pub use labelled::LabelledFeatures;
 pub use moments::{Centering, Moments};
 pub use parquet::{read_parquet, read_parquet_file, write_parquet};
+pub use row_order::Order;
+pub use sharded_images::{Memory, ShardedImages};
 pub use shares::{VarianceShares, variance_shares};
 pub use split::{HoldOut, Sampling, draw, hold_out};
 pub use stream::stream;
