@@ -33,17 +33,22 @@
 
 #![allow(clippy::doc_markdown, reason = "formulas such as Σ_xx are set as in the paper")]
 
+mod background;
 mod class_moments;
 mod colored;
 mod csv_table;
+mod dominoes;
 mod embedded;
 mod error;
 mod footer;
+mod group_task;
+mod grouped;
 mod groups;
 mod idx;
 mod images;
 mod imbalance;
 mod labelled;
+mod mixture;
 mod moments;
 mod pages;
 mod parquet;
@@ -54,17 +59,23 @@ mod split;
 mod stream;
 mod table;
 mod treatment;
+mod two_colors;
 
+pub use background::{REBIAS_PALETTE, colorize_background};
 pub use class_moments::{ClassLoss, ClassMoments, class_losses};
 pub use colored::{ColorLaw, ColoredImages, Group, LFF_JITTER_STD, LFF_PALETTE, colorize};
 pub use csv_table::read_csv;
+pub use dominoes::{DominoClasses, DominoSet, DominoSettings, DominoSource, Dominoes, dominoes};
 pub use embedded::{EmbeddedDataset, Split, fashion_mnist, mnist, wine_quality, wine_quality_checksum};
 pub use error::DataError;
+pub use group_task::{CELEBA_TRAIN_GROUPS, GroupTask, GroupTaskSizes, group_task};
+pub use grouped::GroupedImages;
 pub use groups::Groups;
 pub use idx::{parse_idx_images, parse_idx_labels};
 pub use images::Images;
-pub use imbalance::step_imbalance;
+pub use imbalance::{ClassImbalance, imbalance_ratio, step_imbalance};
 pub use labelled::LabelledFeatures;
+pub use mixture::GaussianMixture;
 pub use moments::{Centering, Moments};
 pub use parquet::{read_parquet, read_parquet_file, write_parquet};
 pub use shares::{VarianceShares, variance_shares};
@@ -72,3 +83,4 @@ pub use split::{HoldOut, Sampling, draw, hold_out};
 pub use stream::stream;
 pub use table::{Table, TableOptions, read_table_file};
 pub use treatment::{Treated, Treatment};
+pub use two_colors::{IRM_TEST_FLIP, IRM_TRAIN_FLIPS, TwoColorLaw, two_colors};
