@@ -9,6 +9,9 @@ pub enum DataError {
     /// The file cannot be opened or read; the message holds the path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// The hub, or the cache of its files, refused; the message names source and file.
+    #[error(transparent)]
+    Hub(#[from] isorate_hub::HubError),
     /// The file does not start with the parquet magic bytes.
     #[error("{name}: not a parquet file: it starts with {start:?} instead of \"PAR1\"{hint}")]
     NotParquet {

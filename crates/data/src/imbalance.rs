@@ -1,5 +1,7 @@
 //! Imbalanced subsets.
 
+use std::str::FromStr;
+
 use rand::seq::SliceRandom;
 
 use crate::images::{check_labels, count_classes};
@@ -41,6 +43,22 @@ pub enum ClassImbalance {
     /// to less than one row; a class that is too small for its place makes all others smaller instead of breaking the law. (Kunstner et al.
     /// build up from the smallest class, `⌈n_min · C/(c+1)⌉`; with rows given and not generated, the law can only cut down.)
     HeavyTail,
+}
+
+/// As on the command line: `step:20`, `exponential:0.01`, `heavy-tail`. The range of the number is checked by [`ClassImbalance::counts`].
+impl FromStr for ClassImbalance {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |text: &str| text.parse::<f64>().ok().filter(|number| number.is_finite());
+        let law = match text.split_once(':') {
+            Some(("step", ratio)) => number(ratio).map(|ratio| Self::Step { ratio }),
+            Some(("exponential", factor)) => number(factor).map(|factor| Self::Exponential { factor }),
+            None if text == "heavy-tail" => Some(Self::HeavyTail),
+            _ => None,
+        };
+        law.ok_or_else(|| "must be step:RATIO, exponential:FACTOR or heavy-tail, such as step:20".into())
+    }
 }
 
 /// A smaller class has no spread, which the diagnosis of a data set needs.
@@ -210,6 +228,17 @@ fn floor(count: f64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn laws_are_read_from_text() {
+        let read = |text: &str| text.parse::<super::ClassImbalance>();
+        assert_eq!(read("step:20"), Ok(super::ClassImbalance::Step { ratio: 20.0 }));
+        assert_eq!(read("exponential:0.01"), Ok(super::ClassImbalance::Exponential { factor: 0.01 }));
+        assert_eq!(read("heavy-tail"), Ok(super::ClassImbalance::HeavyTail));
+        for text in ["", "step", "step:", "step:x", "step:inf", "heavy-tail:1", "Step:20"] {
+            assert!(read(text).is_err(), "{text}");
+        }
+    }
+
     use super::*;
     use proptest::prelude::*;
 

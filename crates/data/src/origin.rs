@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::{DataError, EmbeddedDataset, Images, Split, fashion_mnist, mnist};
+use crate::{DataError, EmbeddedDataset, FileFacts, Images, Split, fashion_mnist, hub_files, idx_folder, mnist};
 
 /// Where the images of MNIST and Fashion-MNIST come from. As text: `embedded`, `hub`, or `idx:FOLDER`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +50,7 @@ pub struct ImageSource {
     label: String,
     /// By name and split, as `mnist/train`.
     checksums: BTreeMap<String, String>,
+    files: Vec<FileFacts>,
 }
 
 impl ImageSource {
@@ -62,24 +63,42 @@ impl ImageSource {
         let dataset = [mnist(), fashion_mnist()].into_iter().find(|dataset| dataset.name == name);
         let dataset = dataset.ok_or_else(|| DataError::setting("image set", name, "must be mnist or fashion-mnist"))?;
         let key = |split: &str| format!("{name}/{split}");
-        let (label, checksums) = match origin {
+        let (mut checksums, mut files) = (BTreeMap::new(), Vec::new());
+        let label = match origin {
             Origin::Embedded => {
-                let checksums = Split::ALL.map(|split| (key(split.name()), dataset.checksum(split)));
-                ("embedded".to_owned(), checksums.into())
+                for split in Split::ALL {
+                    let checksum = dataset.checksum(split);
+                    files.push(FileFacts {
+                        name: format!("{}/{}-00000-of-00001.parquet", name, split.name()),
+                        path: None,
+                        bytes: dataset.bytes(split).len() as u64,
+                        checksum: format!("blake3:{checksum}"),
+                    });
+                    checksums.insert(key(split.name()), checksum);
+                }
+                "embedded".to_owned()
             }
             Origin::Hub => {
-                let source = isorate_hub::source(name)?;
-                let fetched = Hub::from_env()?.cached(source)?;
-                let checksums = fetched.files.iter().map(|file| (key(&file.split), file.sha256.clone())).collect();
-                (format!("hub {}@{}", source.id, fetched.commit), checksums)
+                let fetched = hub_files::cached(name)?;
+                checksums.extend(fetched.files.iter().map(|file| (key(&file.split), file.sha256.clone())));
+                files.extend(fetched.files.iter().map(FileFacts::of));
+                hub_files::label(&fetched)?
             }
             Origin::Idx(folder) => {
-                let both = idx_folder(folder, dataset.classes())?;
-                let checksums = Split::ALL.into_iter().zip(&both).map(|(split, images)| (key(split.name()), images.checksum()));
-                ("idx".to_owned(), checksums.collect())
+                for (split, images) in Split::ALL.into_iter().zip(idx_folder(folder, dataset.classes())?) {
+                    let checksum = images.checksum();
+                    files.push(FileFacts {
+                        name: format!("{} images and labels", split.name()),
+                        path: Some(folder.clone()),
+                        bytes: (images.pixels().len() + images.len()) as u64,
+                        checksum: format!("blake3:{checksum}"),
+                    });
+                    checksums.insert(key(split.name()), checksum);
+                }
+                "idx".to_owned()
             }
         };
-        Ok(Self { dataset, origin: origin.clone(), label, checksums })
+        Ok(Self { dataset, origin: origin.clone(), label, checksums, files })
     }
 
     /// The name of the set.
@@ -90,6 +109,21 @@ impl ImageSource {
     /// What each label stands for.
     pub fn class_names(&self) -> &'static [&'static str] {
         self.dataset.class_names
+    }
+
+    /// The terms of the data.
+    pub fn licence(&self) -> &'static str {
+        self.dataset.licence
+    }
+
+    /// What to cite.
+    pub fn citation(&self) -> &'static str {
+        self.dataset.citation
+    }
+
+    /// Its files, one for each split; IDX files are two for each, which count as one.
+    pub fn files(&self) -> Vec<FileFacts> {
+        self.files.clone()
     }
 
     /// Where it was found.
@@ -122,7 +156,7 @@ impl ImageSource {
     pub fn load(&self, split: Split) -> Result<Images, DataError> {
         match &self.origin {
             Origin::Embedded => self.dataset.load(split),
-            Origin::Hub => todo!(),
+            Origin::Hub => hub_files::images(self.name(), split.name()),
             Origin::Idx(folder) => {
                 let [train, test] = idx_folder(folder, self.dataset.classes())?;
                 Ok(match split {

@@ -1,5 +1,6 @@
 //! What data sets there are, and a look into each of them.
 
+mod hub;
 mod open;
 
 use std::path::PathBuf;
