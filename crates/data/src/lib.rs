@@ -53,6 +53,7 @@ mod grouped;
 mod groups;
 mod hub_files;
 mod idx;
+mod idx_folder;
 mod image_set;
 mod images;
 mod imbalance;
@@ -91,6 +92,7 @@ pub use group_task::{CELEBA_TRAIN_GROUPS, GroupTask, GroupTaskSizes, group_task}
 pub use grouped::GroupedImages;
 pub use groups::Groups;
 pub use idx::{parse_idx_images, parse_idx_labels};
+pub use idx_folder::idx_folder;
 pub use image_set::{IMAGE_SETS, ImageSet, Published, Variable};
 pub use images::Images;
 pub use imbalance::{ClassImbalance, imbalance_ratio, step_imbalance};
