@@ -4,7 +4,7 @@ use rand::seq::SliceRandom;
 use rand_distr::{Distribution, Normal};
 use rayon::prelude::*;
 
-use crate::{DataError, Images, stream};
+use crate::{DataError, Groups, Images, stream};
 
 /// The ten colours (RGB) of Colored-MNIST in "Learning from Failure" (Nam et al. 2020); colour `c` belongs to digit `c`. The
 /// palette of the paper reproduced here is not public.
@@ -67,8 +67,7 @@ impl Group {
 pub struct ColoredImages {
     shape: [usize; 3],
     pixels: Vec<f32>,
-    labels: Vec<u32>,
-    colors: Vec<u32>,
+    cells: Groups,
 }
 
 /// Colours grey images of ten classes.
@@ -118,7 +117,10 @@ pub fn colorize(images: &Images, law: &ColorLaw, seed: u64, purpose: &str) -> Re
             }
         },
     );
-    Ok(ColoredImages { shape: [3, height, width], pixels, labels: images.labels().to_vec(), colors })
+    let digits = (0..COLORS).map(|digit| digit.to_string());
+    let color_names = (0..COLORS).map(|color| format!("colour {color}"));
+    let cells = Groups::new(digits, color_names, images.labels().to_vec(), colors)?;
+    Ok(ColoredImages { shape: [3, height, width], pixels, cells })
 }
 
 /// Grey images of ten classes, and a share.
@@ -159,7 +161,7 @@ impl ColoredImages {
     /// The number of images.
     #[allow(clippy::len_without_is_empty, reason = "there is always at least one image")]
     pub fn len(&self) -> usize {
-        self.labels.len()
+        self.cells.len()
     }
 
     /// Channels (3), height and width.
@@ -189,12 +191,17 @@ impl ColoredImages {
 
     /// The digit of each image.
     pub fn labels(&self) -> &[u32] {
-        &self.labels
+        self.cells.labels()
     }
 
     /// The colour of each image, an index into [`LFF_PALETTE`].
     pub fn colors(&self) -> &[u32] {
-        &self.colors
+        self.cells.attributes()
+    }
+
+    /// Digit and colour of each image, as class and attribute.
+    pub fn cells(&self) -> &Groups {
+        &self.cells
     }
 
     /// The group of each image.
@@ -202,13 +209,13 @@ impl ColoredImages {
         let group = |(label, color)| {
             if label == color { Group::Majority } else { Group::Minority }
         };
-        self.labels.iter().zip(&self.colors).map(group).collect()
+        self.labels().iter().zip(self.colors()).map(group).collect()
     }
 
     /// The number of images of each digit (row) in each colour (column).
     pub fn cell_counts(&self) -> [[usize; 10]; 10] {
         let mut counts = [[0; 10]; 10];
-        for (&label, &color) in self.labels.iter().zip(&self.colors) {
+        for (&label, &color) in self.labels().iter().zip(self.colors()) {
             counts[label as usize][color as usize] += 1;
         }
         counts
@@ -221,7 +228,7 @@ impl ColoredImages {
             let bytes: Vec<u8> = image.iter().flat_map(|p| p.to_le_bytes()).collect();
             hasher.update(&bytes);
         }
-        for values in [&self.labels, &self.colors] {
+        for values in [self.labels(), self.colors()] {
             let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
             hasher.update(&bytes);
         }

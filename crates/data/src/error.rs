@@ -28,7 +28,7 @@ pub enum DataError {
         /// The file.
         name: String,
         /// Its length in bytes.
-        length: usize,
+        length: u64,
     },
     /// The parquet structure contradicts itself.
     #[error("{name}: damaged parquet file: {reason}")]
@@ -50,7 +50,7 @@ pub enum DataError {
         /// The file.
         name: String,
         /// The column looked for.
-        column: &'static str,
+        column: String,
         /// The columns that are there.
         found: String,
     },
@@ -60,7 +60,7 @@ pub enum DataError {
         /// The file.
         name: String,
         /// The column.
-        column: &'static str,
+        column: String,
         /// The type of the schema.
         expected: &'static str,
         /// The type found.
@@ -72,23 +72,25 @@ pub enum DataError {
         /// The file.
         name: String,
         /// The column or field.
-        column: &'static str,
+        column: String,
         /// The row.
         row: usize,
     },
-    /// The bytes of an image are not a PNG that can be used.
-    #[error("{name}: row {row}: undecodable image: {reason}")]
+    /// The bytes of an image are not a PNG or JPEG that can be used.
+    #[error("{name}: row {row}, column {column:?}: undecodable image: {reason}")]
     Image {
         /// The file.
         name: String,
         /// The row.
         row: usize,
+        /// The column.
+        column: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// An image has another size than the first one.
+    /// An image has another size than the others.
     #[error(
-        "{name}: row {row}: the image is {} (channels × height × width), but row 0 is {}; all must agree",
+        "{name}: row {row}, column {column:?}: the image is {} (channels × height × width), but must be {} as in {like}",
         shape_text(*found),
         shape_text(*expected)
     )]
@@ -97,18 +99,24 @@ pub enum DataError {
         name: String,
         /// The row.
         row: usize,
-        /// Channels, height and width of row 0.
+        /// The column.
+        column: String,
+        /// Channels, height and width it must have.
         expected: [usize; 3],
         /// Channels, height and width of this row.
         found: [usize; 3],
+        /// Which images have the expected size.
+        like: String,
     },
     /// A label is not the index of a class.
-    #[error("{name}: row {row}: label {label} is outside 0..{classes}")]
+    #[error("{name}: row {row}: {column} {label} is outside 0..{classes}")]
     Label {
         /// The file or data set.
         name: String,
         /// The row.
         row: usize,
+        /// The column, or what the numbers are.
+        column: String,
         /// The label found.
         label: i64,
         /// The number of classes.
@@ -174,7 +182,49 @@ pub enum DataError {
     },
 }
 
+/// What the reader of a file expected and what it found, for [`isorate_hub`]'s `set_aside`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch<'a> {
+    /// The file, as it was named to the reader.
+    pub file: &'a str,
+    /// What should be there, with row and column.
+    pub expected: String,
+    /// What is there.
+    pub found: String,
+}
+
 impl DataError {
+    /// For an error that the content of a data file causes: the file, what was expected and what was found. `None` for the others.
+    pub fn mismatch(&self) -> Option<Mismatch<'_>> {
+        let parquet = || "a parquet file".to_owned();
+        let (file, expected, found) = match self {
+            Self::NotParquet { name, start, .. } => (name, parquet(), format!("a file that starts with {start:?}")),
+            Self::TruncatedParquet { name, length } => {
+                (name, "a parquet file, which ends with \"PAR1\"".to_owned(), format!("{length} bytes without it"))
+            }
+            Self::DamagedParquet { name, reason } => (name, parquet(), reason.clone()),
+            Self::MissingColumn { name, column, found } => (name, format!("column {column:?}"), format!("only {found}")),
+            Self::ColumnType { name, column, expected, found } => {
+                (name, format!("column {column:?} of type {expected}"), format!("type {found}"))
+            }
+            Self::Null { name, column, row } => (name, format!("a value in row {row}, column {column:?}"), "null".to_owned()),
+            Self::Image { name, row, column, reason } => {
+                (name, format!("an image in row {row}, column {column:?}"), format!("bytes that cannot be decoded: {reason}"))
+            }
+            Self::ImageShape { name, row, column, expected, found, like } => (
+                name,
+                format!("an image of {} in row {row}, column {column:?}, as in {like}", shape_text(*expected)),
+                format!("one of {}", shape_text(*found)),
+            ),
+            Self::Label { name, row, column, label, classes } => {
+                (name, format!("row {row}, column {column:?} in 0..{classes}"), label.to_string())
+            }
+            Self::Empty { name } => (name, "at least one row".to_owned(), "none".to_owned()),
+            _ => return None,
+        };
+        Some(Mismatch { file, expected, found })
+    }
+
     pub(crate) fn setting(setting: &'static str, value: impl Debug, rule: impl Into<String>) -> Self {
         Self::Setting { setting, value: format!("{value:?}"), rule: rule.into() }
     }

@@ -108,7 +108,10 @@ pub(crate) fn check_labels(name: &str, labels: &[u32], classes: usize) -> Result
     }
     match labels.iter().position(|&l| l as usize >= classes) {
         None => Ok(()),
-        Some(row) => Err(DataError::Label { name: name.to_owned(), row, label: i64::from(labels[row]), classes }),
+        Some(row) => {
+            let label = i64::from(labels[row]);
+            Err(DataError::Label { name: name.to_owned(), row, column: "label".to_owned(), label, classes })
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 //!
 //! 1. A parquet file in the schema of the Hugging Face hub (`image: struct{bytes, path}` holding PNG, `label: i64`) becomes
 //!    [`Images`] through [`read_parquet`] or [`read_parquet_file`]. Embedded files ([`mnist`]) and files on disk take the same way.
-//! 2. [`hold_out`] draws a validation set from the training images, [`colorize`] builds Colored-MNIST.
+//! 2. [`hold_out`] draws a validation set from the training images. The constructions make them imbalanced: [`ClassImbalance`] and
+//!    [`step_imbalance`] by class; [`colorize`] (Colored-MNIST), [`colorize_background`] (Biased-MNIST), [`two_colors`] (IRM),
+//!    [`dominoes`] and [`group_task`] by [`Groups`] of class and attribute. [`GaussianMixture`] draws the data of the theory.
 //! 3. [`Moments`] measures what the theory needs to know of a data set: the singular values of `Σ_yx`, the spectrum of `Σ_xx`
 //!    and how far Condition 1 is from holding. [`variance_shares`] tells which of those components read an attribute such as
 //!    the colour instead of the class.
@@ -34,17 +36,24 @@
 #![allow(clippy::doc_markdown, reason = "formulas such as Σ_xx are set as in the paper")]
 
 mod background;
+mod batches;
+mod block;
 mod class_moments;
 mod colored;
 mod csv_table;
+mod decode;
 mod dominoes;
 mod embedded;
+mod encoded;
 mod error;
+mod examples;
 mod footer;
+mod geometry;
 mod group_task;
 mod grouped;
 mod groups;
 mod idx;
+mod image_set;
 mod images;
 mod imbalance;
 mod labelled;
@@ -53,31 +62,42 @@ mod moments;
 mod pages;
 mod parquet;
 mod parquet_table;
+mod pixel_cache;
 mod png;
+mod row_order;
+mod sharded_images;
+mod shards;
 mod shares;
 mod split;
 mod stream;
 mod table;
+mod thrift;
 mod treatment;
 mod two_colors;
 
 pub use background::{REBIAS_PALETTE, colorize_background};
+pub use batches::{Batch, BatchOptions, Batches, LastBatch, Prefetched};
 pub use class_moments::{ClassLoss, ClassMoments, class_losses};
 pub use colored::{ColorLaw, ColoredImages, Group, LFF_JITTER_STD, LFF_PALETTE, colorize};
 pub use csv_table::read_csv;
 pub use dominoes::{DominoClasses, DominoSet, DominoSettings, DominoSource, Dominoes, dominoes};
 pub use embedded::{EmbeddedDataset, Split, fashion_mnist, mnist, wine_quality, wine_quality_checksum};
-pub use error::DataError;
+pub use error::{DataError, Mismatch};
+pub use examples::Examples;
+pub use geometry::{Normalization, Step};
 pub use group_task::{CELEBA_TRAIN_GROUPS, GroupTask, GroupTaskSizes, group_task};
 pub use grouped::GroupedImages;
 pub use groups::Groups;
 pub use idx::{parse_idx_images, parse_idx_labels};
+pub use image_set::{IMAGE_SETS, ImageSet, Published, Variable};
 pub use images::Images;
 pub use imbalance::{ClassImbalance, imbalance_ratio, step_imbalance};
 pub use labelled::LabelledFeatures;
 pub use mixture::GaussianMixture;
 pub use moments::{Centering, Moments};
 pub use parquet::{read_parquet, read_parquet_file, write_parquet};
+pub use row_order::Order;
+pub use sharded_images::{Memory, ShardedImages};
 pub use shares::{VarianceShares, variance_shares};
 pub use split::{HoldOut, Sampling, draw, hold_out};
 pub use stream::stream;

@@ -4,8 +4,9 @@ use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use polars::prelude::{Column, DataFrame, DataType, ParquetReader, PolarsError, SerReader};
+use polars_parquet::parquet::metadata::FileMetadata;
 
-use crate::parquet::{check_frame, type_text};
+use crate::shards::type_text;
 use crate::table::{LARGEST_VALUE, Problem, check_features};
 use crate::{DataError, Table, TableOptions, footer, pages, read_parquet};
 
@@ -14,11 +15,10 @@ const MOST_LABELS: usize = 512;
 
 /// Reads columns of numbers and a label column (whole numbers or text), or images in the hub's schema; true for images.
 pub(crate) fn read_parquet_table(bytes: &[u8], name: &str, options: &TableOptions) -> Result<(Table, bool), DataError> {
-    check_frame(bytes, name)?;
     let damaged = |reason: String| DataError::DamagedParquet { name: name.to_owned(), reason };
-    footer::check(bytes).map_err(damaged)?;
+    let metadata = footer::read(&mut Cursor::new(bytes), name)?;
     // The reader trusts some sizes in the file and panics when they are wrong. It holds no state that outlives the call.
-    let table = catch_unwind(AssertUnwindSafe(|| read_columns(bytes, name, options)))
+    let table = catch_unwind(AssertUnwindSafe(|| read_columns(bytes, &metadata, name, options)))
         .unwrap_or_else(|_| Err(damaged("its sizes or offsets contradict each other".to_owned())))?;
     match table {
         Some(table) => Ok((table, false)),
@@ -27,7 +27,7 @@ pub(crate) fn read_parquet_table(bytes: &[u8], name: &str, options: &TableOption
 }
 
 /// `None` for an image file.
-fn read_columns(bytes: &[u8], name: &str, options: &TableOptions) -> Result<Option<Table>, DataError> {
+fn read_columns(bytes: &[u8], metadata: &FileMetadata, name: &str, options: &TableOptions) -> Result<Option<Table>, DataError> {
     let problem = Problem { name };
     let reason = |e: PolarsError| DataError::DamagedParquet { name: name.to_owned(), reason: e.to_string() };
     let mut reader = ParquetReader::new(Cursor::new(bytes));
@@ -62,9 +62,9 @@ fn read_columns(bytes: &[u8], name: &str, options: &TableOptions) -> Result<Opti
         wanted.push(column.clone());
     }
     check_features(name, wanted.len() - 1)?;
-    let metadata = reader.get_metadata().map_err(reason)?;
     let checked: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    pages::check(bytes, metadata, &checked).map_err(|reason| DataError::DamagedParquet { name: name.to_owned(), reason })?;
+    pages::check(&mut Cursor::new(bytes), metadata, &checked)
+        .map_err(|e| DataError::DamagedParquet { name: name.to_owned(), reason: e.to_string() })?;
     let frame = reader.with_columns(Some(wanted.clone())).finish().map_err(reason)?;
     let labels = labels(frame.column(options.label).map_err(reason)?, problem, options.label)?;
     let names: Vec<String> = wanted.into_iter().filter(|column| column != options.label).collect();

@@ -5,7 +5,7 @@ use std::io::Cursor;
 use png::{BitDepth, ColorType, Decoder, DeflateCompression, Encoder, Filter};
 
 /// No data set here has larger sides; a damaged header must not ask for gigabytes.
-const MAX_SIDE: u32 = 8192;
+pub(crate) const MAX_SIDE: u32 = 8192;
 
 /// Shape (channels, height, width) and planar pixels of a PNG, or what is wrong with it.
 pub(crate) fn decode(bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), String> {
@@ -51,7 +51,7 @@ pub(crate) fn encode([channels, height, width]: [usize; 3], pixels: &[u8]) -> Re
     Ok(bytes)
 }
 
-fn planar(interleaved: Vec<u8>, channels: usize) -> Vec<u8> {
+pub(crate) fn planar(interleaved: Vec<u8>, channels: usize) -> Vec<u8> {
     if channels == 1 {
         return interleaved;
     }

@@ -1,0 +1,4 @@
+//! What batches cost.
+fn main() {
+    divan::main();
+}
