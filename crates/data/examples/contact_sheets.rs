@@ -11,8 +11,8 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use isorate_data::{
-    ColorLaw, DominoClasses, DominoSettings, DominoSource, GroupTaskSizes, GroupedImages, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS,
-    Images, Split, TwoColorLaw, colorize, colorize_background, dominoes, fashion_mnist, group_task, mnist, two_colors,
+    ColorLaw, DominoClasses, DominoSettings, DominoSource, GroupTaskSizes, GroupedImages, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, Images,
+    Split, TwoColorLaw, colorize, colorize_background, dominoes, fashion_mnist, group_task, mnist, two_colors,
 };
 
 /// Images in a row.
@@ -66,9 +66,7 @@ fn as_grouped(digits: &Images) -> Result<GroupedImages, Box<dyn Error>> {
     let set = colorize(digits, &ColorLaw::correlated(0.99), 1, "train")?;
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "pixels are in [0, 1]")]
     let pixels = set.pixels().iter().map(|pixel| (pixel * 255.0).round() as u8).collect();
-    let names = || (0..10).map(|index: u32| index.to_string());
-    let groups = Groups::new(names(), names(), set.labels().to_vec(), set.colors().to_vec())?;
-    Ok(GroupedImages::new(Images::new(set.shape(), 10, pixels, set.labels().to_vec())?, groups)?)
+    Ok(GroupedImages::new(Images::new(set.shape(), 10, pixels, set.labels().to_vec())?, set.cells().clone())?)
 }
 
 /// One row for each group that has images, at most twenty: its first images.

@@ -3,9 +3,9 @@
 use crate::colored::{assign, check_colorable};
 use crate::{DataError, GroupedImages, Groups, Images};
 
-/// The ten background colours (RGB, 0 to 255) of Biased-MNIST in "Learning De-biased Representations with Biased Representations" (Bahng
-/// et al. 2020, arXiv 1910.02806), as in the published code of its authors (NAVER Corp., MIT licence); colour `c` belongs to digit `c`. Yellow and magenta are
-/// 225, not 255, there too.
+/// The ten background colours (RGB, 0 to 255) of Biased-MNIST in "Learning De-biased Representations with Biased Representations"
+/// (Bahng et al. 2020, arXiv 1910.02806), as in the published code of its authors (NAVER Corp., MIT licence); colour `c` belongs
+/// to digit `c`. Yellow and magenta are 225, not 255, there too.
 pub const REBIAS_PALETTE: [[u8; 3]; 10] = [
     [255, 0, 0],
     [0, 255, 0],
@@ -21,14 +21,16 @@ pub const REBIAS_PALETTE: [[u8; 3]; 10] = [
 
 const COLOR_NAMES: [&str; 10] = ["red", "green", "blue", "yellow", "magenta", "cyan", "orange", "rose", "violet", "grey"];
 
-/// Biased-MNIST: every pixel that is 0 becomes the background colour of [`REBIAS_PALETTE`], every other pixel white, as in the code of Bahng
-/// et al.: the digit has hard edges. The class is the digit, the attribute the colour; rows where the two agree are the majority.
+/// Biased-MNIST: every pixel that is 0 becomes the background colour of [`REBIAS_PALETTE`], every other pixel white, as in the
+/// code of Bahng et al.: the digit has hard edges. The class is the digit, the attribute the colour; rows where the two agree are
+/// the majority.
 ///
-/// - **Counts are exact**, those of [`colorize`](crate::colorize): `round(correlation · n_c)` images of class `c` have colour `c`, the others are spread over the nine
-///   other colours so that these differ by at most one. (The authors round the first number down, and put as many as fit into each
-///   of the other colours, so that the last of these may get fewer.) They use correlations from 0.99 to 0.999 and 0.1 for an unbiased set.
-/// - The same images, correlation, seed and purpose give the same colours to the same images as `colorize`, so two such sets differ in where the
-///   colour is and in nothing else.
+/// - **Counts are exact**, those of [`colorize`](crate::colorize): `round(correlation · n_c)` images of class `c` have colour
+///   `c`, the others are spread over the nine other colours so that these differ by at most one. (The authors round the first
+///   number down, and put as many as fit into each of the other colours, so that the last of these may get fewer.) They use
+///   correlations from 0.99 to 0.999 and 0.1 for an unbiased set.
+/// - The same images, correlation, seed and purpose give the same colours to the same images as `colorize`, so two such sets
+///   differ in where the colour is and in nothing else.
 ///
 /// # Errors
 /// [`DataError::Setting`] when the images are not grey or not of ten classes, or the correlation is outside [0, 1].

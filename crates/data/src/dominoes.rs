@@ -3,7 +3,7 @@
 use rand::seq::SliceRandom;
 
 use crate::images::check_labels;
-use crate::{DataError, GroupedImages, Groups, Images, stream};
+use crate::{DataError, Examples, GroupedImages, Groups, Images, stream};
 
 /// Which classes of two data sets are put together; index `c` of both belongs to class `c` of the dominoes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,13 +19,14 @@ pub struct DominoClasses {
 }
 
 impl DominoClasses {
-    /// MNIST 0 or 1 above CIFAR-10 automobile or truck, in that pairing: the MNIST–CIFAR data of Shah et al. 2020, "The Pitfalls of Simplicity Bias in
-    /// Neural Networks" (arXiv 2006.07710).
+    /// MNIST 0 or 1 above CIFAR-10 automobile or truck, in that pairing: the MNIST–CIFAR data of Shah et al. 2020, "The Pitfalls
+    /// of Simplicity Bias in Neural Networks" (arXiv 2006.07710).
     pub const MNIST_CIFAR: Self =
         Self { top: [0, 1], top_names: ["zero", "one"], bottom: [1, 9], bottom_names: ["automobile", "truck"] };
 
-    /// MNIST 0 or 1 above Fashion-MNIST coat or dress, the variant of Kirichenko et al. 2023, "Last Layer Re-Training is Sufficient for
-    /// Robustness to Spurious Correlations" (arXiv 2204.02937). Which digit goes with which article is a choice of ours: 0 with the coat.
+    /// MNIST 0 or 1 above Fashion-MNIST coat or dress, the variant of Kirichenko et al. 2023, "Last Layer Re-Training is
+    /// Sufficient for Robustness to Spurious Correlations" (arXiv 2204.02937). Which digit goes with which article is a choice of
+    /// ours: 0 with the coat.
     pub const MNIST_FASHION: Self =
         Self { top: [0, 1], top_names: ["zero", "one"], bottom: [4, 3], bottom_names: ["coat", "dress"] };
 }
@@ -37,7 +38,8 @@ pub struct DominoSettings {
     pub classes: DominoClasses,
     /// The share of the training dominoes of each class whose halves agree, in [0, 1]: ρ.
     pub correlation: f64,
-    /// The number of training images of each half in each of the four groups that is kept out of training, for [`Dominoes::balanced`].
+    /// The number of training images of each half in each of the four groups that is kept out of training, for
+    /// [`Dominoes::balanced`].
     pub held_out: usize,
 }
 
@@ -62,9 +64,9 @@ pub struct DominoSet {
 
 /// A training set and what a model is measured with. No source image is in two of the three.
 ///
-/// Three accuracies are taken of the worst of the four groups (Kirichenko et al. 2023; Qiu et al. 2023, arXiv 2306.11074; and others):
-/// *original*, on [`test`](Self::test); *core-only*, on [`DominoSet::core_only`] of it; *decoded*, on it again after a logistic regression on the features of the last
-/// layer was fitted on [`balanced`](Self::balanced).
+/// Three accuracies are taken of the worst of the four groups (Kirichenko et al. 2023; Qiu et al. 2023, arXiv 2306.11074; and
+/// others): *original*, on [`test`](Self::test); *core-only*, on [`DominoSet::core_only`] of it; *decoded*, on it again after a
+/// logistic regression on the features of the last layer was fitted on [`balanced`](Self::balanced).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dominoes {
     /// To train on: the halves of a share ρ agree.
@@ -77,23 +79,27 @@ pub struct Dominoes {
 
 /// Builds dominoes.
 ///
-/// The upper image is put in the middle of a black one of the lower one's size, copied to its channels, and set on top of it: two images of C×H×W
-/// make one of C×2H×W, so 3×64×32 for MNIST–CIFAR and 1×56×28 for MNIST–Fashion.
+/// The upper image is put in the middle of a black one of the lower one's size, copied to its channels, and set on top of it: two
+/// images of C×H×W make one of C×2H×W, so 3×64×32 for MNIST–CIFAR and 1×56×28 for MNIST–Fashion.
 ///
-/// - **Lower images are used once.** Of each class, `2 · held_out` random training images go to the balanced hold-out; all others are trained on.
-///   The test set takes the same even number from both classes: twice `⌊n/2⌋` of the smaller one.
-/// - **Counts are exact**: of the `n` training dominoes of a class, the halves of `round(ρ n)` agree; in the two balanced sets those of exactly half.
-/// - **Upper images are used as evenly as possible.** `2 · held_out` of each digit go to the balanced hold-out and to nothing else. The others are dealt in a random
-///   order, and dealt again when all were used: no image is used twice before every image of its digit was used once. With
-///   the complete sets there are enough digits for every training domino.
+/// - **Lower images are used once.** Of each class, `2 · held_out` random training images go to the balanced hold-out; all
+///   others are trained on. The test set takes the same even number from both classes: twice `⌊n/2⌋` of the smaller one.
+/// - **Counts are exact**: of the `n` training dominoes of a class, the halves of `round(ρ n)` agree; in the two balanced sets
+///   those of exactly half.
+/// - **Upper images are used as evenly as possible.** `2 · held_out` of each digit go to the balanced hold-out and to nothing
+///   else. The others are dealt in a random order, and dealt again when all were used: no image is used twice before every image
+///   of its digit was used once. The complete MNIST has digits enough for all automobiles and trucks (5,000 each); for the 6,000
+///   coats of the complete Fashion-MNIST it has 5,923 zeros, so 77 of them may be used twice.
 /// - Dominoes are in the order of their lower images.
 ///
-/// What is known of the paper that is reproduced here: MNIST–CIFAR dominoes, a correlation of 95% and 99%, and these three accuracies. What is
-/// not: the size of the sets and of the hold-out, and whether images are used again. (Shah et al. cut all four classes to the size of the smallest and use each image once, with halves that always agree or are independent.)
+/// What is known of the paper that is reproduced here: MNIST–CIFAR dominoes, a correlation of 95% and 99%, and these three
+/// accuracies. What is not: the size of the sets and of the hold-out, and whether images are used again. (Shah et al. cut all
+/// four classes to the size of the smallest and use each image once, with halves that always agree or are independent.)
 ///
 /// # Errors
-/// [`DataError::Setting`] when the correlation is outside [0, 1], there are not enough images for the sizes asked for, the upper images are not grey or
-/// are larger than the lower ones, or training and test images differ in shape.
+/// [`DataError::Setting`] when the correlation is outside [0, 1], two classes are the same, there are not enough images for the
+/// sizes asked for, the upper images are not grey or are larger than the lower ones, or training and test images differ in
+/// shape; [`DataError::Label`] for a class that the images do not have.
 ///
 /// ```
 /// use isorate_data::{DominoClasses, DominoSettings, DominoSource, Split, dominoes, fashion_mnist, mnist};
@@ -119,6 +125,11 @@ pub fn dominoes(
     if !(0.0..=1.0).contains(&settings.correlation) {
         return Err(DataError::setting("correlation", settings.correlation, "must be in [0, 1]"));
     }
+    for (setting, [first, second]) in [("upper classes", settings.classes.top), ("lower classes", settings.classes.bottom)] {
+        if first == second {
+            return Err(DataError::setting(setting, [first, second], "must be two different labels"));
+        }
+    }
     check_shapes(top, bottom)?;
     let pools = |images: &Images, labels: [u32; 2], half: &str| -> Result<[Vec<usize>; 2], DataError> {
         check_labels("classes of the dominoes", &labels, images.classes())?;
@@ -131,20 +142,8 @@ pub fn dominoes(
     let classes = settings.classes;
     let mut bottoms = pools(bottom.train, classes.bottom, "train bottom")?;
     let mut tops = pools(top.train, classes.top, "train top")?;
+    check_held_out(settings.held_out, bottoms.iter().chain(&tops).map(Vec::len).min().unwrap_or(0))?;
     let held = 2 * settings.held_out;
-    if settings.held_out == 0 {
-        return Err(DataError::setting("held_out", 0, "must be at least 1: the decoded accuracy needs a balanced hold-out"));
-    }
-    if let Some(fewest) = bottoms.iter().chain(&tops).map(Vec::len).min().filter(|&n| n <= held) {
-        return Err(DataError::setting(
-            "held_out",
-            settings.held_out,
-            format!(
-                "takes {held} training images of each class of both halves, and one has {fewest}\nhint: choose at most {}",
-                fewest.saturating_sub(1) / 2
-            ),
-        ));
-    }
     let balanced = Plan {
         bottoms: bottoms.each_mut().map(|rows| rows.split_off(rows.len() - held)),
         tops: tops.each_mut().map(|rows| rows.split_off(rows.len() - held)),
@@ -185,6 +184,28 @@ impl DominoSet {
         }
         let images = Images::new(images.shape(), images.classes(), pixels, images.labels().to_vec())?;
         GroupedImages::new(images, self.images.groups().clone())
+    }
+}
+
+impl Examples for DominoSet {
+    fn shape(&self) -> [usize; 3] {
+        self.images.shape()
+    }
+
+    fn classes(&self) -> usize {
+        self.images.classes()
+    }
+
+    fn labels(&self) -> &[u32] {
+        self.images.labels()
+    }
+
+    fn groups(&self) -> Option<&Groups> {
+        Some(self.images.groups())
+    }
+
+    fn read(&self, rows: &[usize], out: &mut [f32]) -> Result<(), DataError> {
+        self.images.read(rows, out)
     }
 }
 
@@ -237,6 +258,30 @@ fn stack(top: &Images, bottom: &Images, sources: &[[usize; 2]]) -> ([usize; 3], 
         }
     }
     ([channels, 2 * height, width], pixels)
+}
+
+fn check_held_out(held_out: usize, fewest: usize) -> Result<(), DataError> {
+    if held_out == 0 {
+        return Err(DataError::setting(
+            "held_out",
+            held_out,
+            "must be at least 1: the decoded accuracy needs a balanced hold-out",
+        ));
+    }
+    if fewest.saturating_sub(1) / 2 < held_out {
+        let hint = match fewest.saturating_sub(1) / 2 {
+            0 => "every class needs at least 3".to_owned(),
+            most => format!("choose at most {most}"),
+        };
+        return Err(DataError::setting(
+            "held_out",
+            held_out,
+            format!(
+                "twice as many training images of each class of both halves are kept out of training, and one has {fewest}\nhint: {hint}"
+            ),
+        ));
+    }
+    Ok(())
 }
 
 fn check_shapes(top: DominoSource<'_>, bottom: DominoSource<'_>) -> Result<(), DataError> {

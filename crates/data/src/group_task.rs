@@ -10,8 +10,8 @@ use crate::{DataError, GroupedImages, Groups, Images, stream};
 /// (Sagawa et al. 2020, arXiv 1911.08731). 44.0%, 41.1%, 14.1% and 0.85%.
 pub const CELEBA_TRAIN_GROUPS: [usize; 4] = [71_629, 66_874, 22_880, 1_387];
 
-/// The articles of Fashion-MNIST in each group, by label: shirts without warmth (t-shirt, dress, shirt), open shoes (sandal, sneaker), warm tops (pullover, coat),
-/// ankle boots. Trousers and bags take no part.
+/// The articles of Fashion-MNIST in each group, by label: shirts without warmth (t-shirt, dress, shirt), open shoes (sandal,
+/// sneaker), warm tops (pullover, coat), ankle boots. Trousers and bags take no part.
 const ARTICLES: [&[u32]; 4] = [&[0, 3, 6], &[5, 7], &[2, 4], &[9]];
 
 /// How many images of the training set are used.
@@ -39,8 +39,8 @@ pub struct GroupTask {
     pub test: GroupedImages,
 }
 
-/// A classification task with CelebA's groups for data that need no download: is the article *warm* or *light* wear (class, in the part of blond or dark hair), for the
-/// *body* or the *feet* (attribute, in the part of gender)?
+/// A classification task with CelebA's groups for data that need no download: is the article *warm* or *light* wear (class, in
+/// the part of blond or dark hair), for the *body* or the *feet* (attribute, in the part of gender)?
 ///
 /// | group | CelebA | articles | share |
 /// |---|---|---|---|
@@ -49,17 +49,18 @@ pub struct GroupTask {
 /// | warm, body | blond women | pullover, coat | 14.1% |
 /// | warm, feet | blond men | ankle boot | 0.85% |
 ///
-/// As in CelebA nothing is painted into the images: class and attribute are what people labelled. The attribute is the easy one, as tops and shoes
-/// differ in their outline; pullovers and shirts do not. It is spurious in the same way: 98% of what is worn on the feet is light, so a model may call all of it light, and the boots
-/// are its worst group. It differs from CelebA in that warm tops and warm shoes have less in common than fair hair on two heads, and in that groups are made of one to three kinds of articles, each
-/// in the proportion that it has in the source.
+/// As in CelebA nothing is painted into the images: class and attribute are what people labelled. The attribute is the easy one,
+/// as tops and shoes differ in their outline; pullovers and shirts do not. It is spurious in the same way: 98% of what is worn on
+/// the feet is light, so a model may call all of it light, and the boots are its worst group. It differs from CelebA in that warm
+/// tops and warm shoes have less in common than fair hair on two heads, and in that groups are made of one to three kinds of
+/// articles, each in the proportion that it has in the source.
 ///
-/// Sizes are exact: both sets share their images out by largest remainders. The smallest group of the test images sets the size of all
-/// four test groups. Images are in the order of the source, and which of them are taken is random.
+/// Sizes are exact: both sets share their images out by largest remainders. The smallest group of the test images sets the size
+/// of all four test groups. Images are in the order of the source, and which of them are taken is random.
 ///
 /// # Errors
-/// [`DataError::Setting`] when the images are not of ten classes, the sizes are more than the source has or leave a group of the training or
-/// validation set empty, or a group has no test image.
+/// [`DataError::Setting`] when the images are not of ten classes, the sizes are more than the source has or leave a group of the
+/// training or validation set empty, or a group has no test image.
 ///
 /// ```
 /// use isorate_data::{GroupTaskSizes, Split, fashion_mnist, group_task};
@@ -78,7 +79,7 @@ pub fn group_task(train: &Images, test: &Images, sizes: GroupTaskSizes, seed: u6
     }
     let pools = group_sizes(train);
     let (counts, held) = (shares("train", sizes.train)?, shares("validation", sizes.validation)?);
-    if let Some(group) = (0..4).find(|&group| counts[group] + held[group] > pools[group]) {
+    if let Some(group) = (0..4).find(|&group| counts[group].saturating_add(held[group]) > pools[group]) {
         // In proportion; rounding may allow an image more or less.
         let most = (0..4).map(|g| pools[g] * 162_770 / CELEBA_TRAIN_GROUPS[g]).min().unwrap_or(0);
         return Err(DataError::setting(
@@ -86,7 +87,7 @@ pub fn group_task(train: &Images, test: &Images, sizes: GroupTaskSizes, seed: u6
             sizes.train.saturating_add(sizes.validation),
             format!(
                 "needs {} images of the articles in group {group}, and there are {}\nhint: choose at most about {most} together",
-                counts[group] + held[group],
+                counts[group].saturating_add(held[group]),
                 pools[group]
             ),
         ));
@@ -119,7 +120,8 @@ fn group_sizes(images: &Images) -> [usize; 4] {
     ARTICLES.map(|articles| articles.iter().map(|&article| counts[article as usize]).sum())
 }
 
-/// Two disjoint random choices with the counts asked for in each group, ascending; each article of a group gives its share of both.
+/// Two disjoint random choices with the counts asked for in each group, ascending; each article of a group gives its share of
+/// both.
 fn pick(images: &Images, counts: [[usize; 4]; 2], seed: u64, purpose: &str) -> Result<[Vec<usize>; 2], DataError> {
     let sizes = count_classes(images.labels(), images.classes());
     let mut chosen = [Vec::new(), Vec::new()];

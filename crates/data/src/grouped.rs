@@ -1,6 +1,6 @@
 //! Images that have an attribute beside their class.
 
-use crate::{DataError, Groups, Images};
+use crate::{DataError, Examples, Groups, Images};
 
 /// `n` images of one size, 8 bits a channel, each with a class and an attribute.
 ///
@@ -70,6 +70,28 @@ impl GroupedImages {
     }
 }
 
+impl Examples for GroupedImages {
+    fn shape(&self) -> [usize; 3] {
+        self.images.shape()
+    }
+
+    fn classes(&self) -> usize {
+        self.images.classes()
+    }
+
+    fn labels(&self) -> &[u32] {
+        self.images.labels()
+    }
+
+    fn groups(&self) -> Option<&Groups> {
+        Some(&self.groups)
+    }
+
+    fn read(&self, rows: &[usize], out: &mut [f32]) -> Result<(), DataError> {
+        self.images.read(rows, out)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +107,10 @@ mod tests {
         let set = grouped(&[0, 1, 1], &["a", "b"]).unwrap();
         let picked = set.select(&[2, 0]).unwrap();
         assert_eq!((picked.images().pixels(), picked.groups().labels()), (&[9, 7][..], &[1, 0][..]));
+        let mut out = [0.0; 2];
+        picked.read(&[1, 0], &mut out).unwrap();
+        assert_eq!(out, [7.0 / 255.0, 9.0 / 255.0]);
+        assert_eq!(Examples::groups(&picked), Some(picked.groups()));
         assert_ne!(picked.checksum(), set.select(&[0, 2]).unwrap().checksum());
     }
 

@@ -86,8 +86,8 @@ impl Groups {
         self.labels[row] as usize * self.attribute_names.len() + self.attributes[row] as usize
     }
 
-    /// Whether the attribute of a row has the index of its class. In the constructions with one attribute for each class (a colour for each
-    /// digit, a digit for each article) these are the rows that follow the spurious correlation: the majority.
+    /// Whether the attribute of a row has the index of its class. In the constructions with one attribute for each class (a
+    /// colour for each digit, a digit for each article) these are the rows that follow the spurious correlation: the majority.
     ///
     /// # Panics
     /// If there is no such row.

@@ -7,12 +7,13 @@ use rand::seq::SliceRandom;
 use crate::images::{check_labels, count_classes};
 use crate::{DataError, stream};
 
-/// How the sizes of the classes fall from the first class to the last. `n_max` is the size of the largest class there is, `C` the number
-/// of classes, and classes count from 0.
+/// How the sizes of the classes fall from the first class to the last. `n_max` is the size of the largest class there is, `C` the
+/// number of classes, and classes count from 0.
 ///
-/// Each class keeps a random subset of its rows from a stream of its own, (seed, name of the law, class). With one seed, the subsets of
-/// [`Exponential`](Self::Exponential) and [`HeavyTail`](Self::HeavyTail) are nested: a class that keeps fewer rows keeps some of
-/// those that it keeps when it keeps more. Those of [`Step`](Self::Step) are not: its draw depends on the number drawn.
+/// Each class keeps a random subset of its rows from a stream of its own, (seed, name of the law, class). With one seed, the
+/// subsets of [`Exponential`](Self::Exponential) and [`HeavyTail`](Self::HeavyTail) are nested: a class that keeps fewer rows
+/// keeps some of those that it keeps when it keeps more. Those of [`Step`](Self::Step) are not: its draw depends on the number
+/// drawn.
 ///
 /// ```
 /// use isorate_data::ClassImbalance;
@@ -26,22 +27,24 @@ use crate::{DataError, stream};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ClassImbalance {
-    /// The first `⌊C/2⌋` classes keep all of their rows, the others `⌊n_max/ratio⌋` or all if they have no more: see [`step_imbalance`].
+    /// The first `⌊C/2⌋` classes keep all of their rows, the others `⌊n_max/ratio⌋` or all if they have no more: see
+    /// [`step_imbalance`].
     Step {
         /// How many times smaller the small classes are, at least 1.
         ratio: f64,
     },
-    /// Class `c` keeps `⌊n_max · factor^(c/(C−1))⌋` rows, or all if it has no more: the "long-tailed" sets of Cui et al. 2019 (arXiv
-    /// 1901.05555) and Cao et al. 2019 (arXiv 1906.07413), whose imbalance ratio is 1/factor. A product that is a whole number up to
-    /// 1e-9 counts as that number, so that the counts do not depend on the last digit of a power.
+    /// Class `c` keeps `⌊n_max · factor^(c/(C−1))⌋` rows, or all if it has no more: the "long-tailed" sets of Cui et al. 2019
+    /// (arXiv 1901.05555) and Cao et al. 2019 (arXiv 1906.07413), whose imbalance ratio is 1/factor. A product that is a whole
+    /// number up to 1e-9 counts as that number, so that the counts do not depend on the last digit of a power.
     Exponential {
         /// The size of the last class relative to `n_max`, in (0, 1].
         factor: f64,
     },
-    /// Sizes in the proportions 1 : 1/2 : 1/3 : …, that is p_c ∝ 1/(c + 1), the Zipf law of Kunstner et al. 2024 (arXiv 2402.19449): class
-    /// `c` keeps `⌊h/(c+1)⌋` rows, where `h` is the largest number for which every class has as many. So the proportions hold in every class
-    /// to less than one row; a class that is too small for its place makes all others smaller instead of breaking the law. (Kunstner et al.
-    /// build up from the smallest class, `⌈n_min · C/(c+1)⌉`; with rows given and not generated, the law can only cut down.)
+    /// Sizes in the proportions 1 : 1/2 : 1/3 : …, that is p_c ∝ 1/(c + 1), the Zipf law of Kunstner et al. 2024 (arXiv
+    /// 2402.19449): class `c` keeps `⌊h/(c+1)⌋` rows, where `h` is the largest number for which every class has as many. So the
+    /// proportions hold in every class to less than one row; a class that is too small for its place makes all others smaller
+    /// instead of breaking the law. (Kunstner et al. build up from the smallest class, `⌈n_min · C/(c+1)⌉`; with rows given and
+    /// not generated, the law can only cut down.)
     HeavyTail,
 }
 
@@ -68,8 +71,9 @@ impl ClassImbalance {
     /// The number of rows that each class keeps, of the numbers that there are.
     ///
     /// # Errors
-    /// [`DataError::Setting`] for a ratio or factor out of its range, or when the law itself leaves fewer than two rows to a class; under
-    /// the first two laws, a class that has fewer rows in the first place keeps them. [`DataError::Empty`] without a row.
+    /// [`DataError::Setting`] for a ratio or factor out of its range, or when the law itself leaves fewer than two rows to a
+    /// class; under the first two laws, a class that has fewer rows in the first place keeps them. [`DataError::Empty`] without a
+    /// row.
     pub fn counts(self, available: &[usize]) -> Result<Vec<usize>, DataError> {
         let largest = available.iter().copied().max().unwrap_or(0);
         if largest == 0 {
@@ -117,9 +121,10 @@ impl ClassImbalance {
     }
 }
 
-/// STEP imbalance (Cao et al. 2019, arXiv 1906.07413): the first half of the classes keep all of their rows, and each class of the last
-/// half (of 2q + 1 classes, the last q + 1) keeps `⌊n_max/ratio⌋` rows, `n_max` being the largest class; a class that has no more keeps all. The kept rows of a class are a random
-/// subset from the stream (`seed`, "step imbalance", class). Returns the indices that are kept, ascending.
+/// STEP imbalance (Cao et al. 2019, arXiv 1906.07413): the first half of the classes keep all of their rows, and each class of
+/// the last half (of 2q + 1 classes, the last q + 1) keeps `⌊n_max/ratio⌋` rows, `n_max` being the largest class; a class that
+/// has no more keeps all. The kept rows of a class are a random subset from the stream (`seed`, "step imbalance", class). Returns
+/// the indices that are kept, ascending.
 ///
 /// # Errors
 /// [`DataError::Setting`] unless the ratio is finite and at least 1 and leaves two rows to every class; [`DataError::Empty`] and
@@ -281,8 +286,8 @@ mod tests {
         assert_eq!(ClassImbalance::Exponential { factor: 0.2 }.counts(&[10, 10, 10]).unwrap(), [10, 4, 2]);
     }
 
-    /// CIFAR-100-LT with imbalance 100, from the formula in exact arithmetic: class 99 keeps 5, and class 49 and 50 stand on the two
-    /// sides of 50.
+    /// CIFAR-100-LT with imbalance 100, from the formula in exact arithmetic: class 99 keeps 5, and class 49 and 50 stand on the
+    /// two sides of 50.
     #[test]
     fn powers_that_are_whole_numbers_count_as_them() {
         let counts = ClassImbalance::Exponential { factor: 0.01 }.counts(&[500; 100]).unwrap();

@@ -4,7 +4,9 @@
 //!
 //! 1. A parquet file in the schema of the Hugging Face hub (`image: struct{bytes, path}` holding PNG, `label: i64`) becomes
 //!    [`Images`] through [`read_parquet`] or [`read_parquet_file`]. Embedded files ([`mnist`]) and files on disk take the same way.
-//! 2. [`hold_out`] draws a validation set from the training images, [`colorize`] builds Colored-MNIST.
+//! 2. [`hold_out`] draws a validation set from the training images. The constructions make them imbalanced: [`ClassImbalance`] and
+//!    [`step_imbalance`] by class; [`colorize`] (Colored-MNIST), [`colorize_background`] (Biased-MNIST), [`two_colors`] (IRM),
+//!    [`dominoes`] and [`group_task`] by [`Groups`] of class and attribute. [`GaussianMixture`] draws the data of the theory.
 //! 3. [`Moments`] measures what the theory needs to know of a data set: the singular values of `Σ_yx`, the spectrum of `Σ_xx`
 //!    and how far Condition 1 is from holding. [`variance_shares`] tells which of those components read an attribute such as
 //!    the colour instead of the class.

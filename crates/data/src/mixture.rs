@@ -12,11 +12,13 @@ const LARGEST_SCALE: f64 = 1e90;
 /// 2²⁷ values are 1 GiB.
 const MOST_VALUES: usize = 1 << 27;
 
-/// The data model of the paper: classes with priors p_c and means μ_c = μ e_c on the first coordinate axes of R^d, x | y = c ~ N(μ_c, σ² I_d).
+/// The data model of the paper: classes with priors p_c and means μ_c = μ e_c on the first coordinate axes of R^d, x | y = c ~
+/// N(μ_c, σ² I_d).
 ///
-/// Its moments are `Σ_yx = Σ_c μ p_c e_c e_cᵀ` and `Σ_xx = Σ_c μ² p_c e_c e_cᵀ + σ² I`: Condition 1 holds with `s_yx,c = μ p_c` and
-/// `s_xx,c = μ² p_c + σ²`. The paper's means may be any orthogonal vectors of one length. A rotation of them is a rotation of the data, and changes
-/// nothing for rules that commute with it (GD, NGD, SpecGD, Muon), but does for SignGD and Adam, which prefer these axes.
+/// Its moments are `Σ_yx = Σ_c μ p_c e_c e_cᵀ` and `Σ_xx = Σ_c μ² p_c e_c e_cᵀ + σ² I`: Condition 1 holds with `s_yx,c = μ p_c`
+/// and `s_xx,c = μ² p_c + σ²`. The paper's means may be any orthogonal vectors of one length. A rotation of them is a rotation of
+/// the data, and changes nothing for rules that commute with it (GD, NGD, SpecGD, Muon), but does for SignGD and Adam, which
+/// prefer these axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GaussianMixture {
     /// p_c, positive, with sum 1 (within 1e-9).
@@ -66,11 +68,13 @@ impl GaussianMixture {
 
     /// A sample of `rows` rows, as features `x0`, `x1`, … and classes 0, 1, …
     ///
-    /// The number of rows of each class is fixed ([`Self::class_counts`]), not drawn, so that every seed has the same imbalance and a rare class is never absent;
-    /// their order is random. The empirical `Σ_yx` then has an error from the noise alone. Each row has a noise stream of its own, (`seed`, "gaussian mixture noise", row).
+    /// The number of rows of each class is fixed ([`Self::class_counts`]), not drawn, so that every seed has the same imbalance
+    /// and a rare class is never absent; their order is random. The empirical `Σ_yx` then has an error from the noise alone. Each
+    /// row has a noise stream of its own, (`seed`, "gaussian mixture noise", row).
     ///
     /// # Errors
-    /// [`DataError::Setting`] for a setting outside its range, fewer than two rows for a class, or more than 2²⁷ values; [`DataError::Table`] for more than 2,048 features.
+    /// [`DataError::Setting`] for a setting outside its range, fewer than two rows for a class, or more than 2²⁷ values;
+    /// [`DataError::Table`] for more than 2,048 features.
     ///
     /// ```
     /// use isorate_data::GaussianMixture;
@@ -216,7 +220,10 @@ mod tests {
         dim = Some(1): must be at least 2: so many orthogonal means need as many dimensions
         hint: leave it out for that number
         ");
-        insta::assert_snapshot!(error(with(1.0, 1.0, Some(9000)), usize::MAX), @"");
-        insta::assert_snapshot!(error(with(1.0, 1.0, Some(9000)), 9), @"");
+        insta::assert_snapshot!(error(with(1.0, 1.0, Some(9000)), usize::MAX), @"rows = 18446744073709551615: times 9000 features must be at most 134217728 values");
+        insta::assert_snapshot!(error(with(1.0, 1.0, Some(9000)), 9), @r"
+        gaussian mixture: 9000 features: at most 2048 are taken: their second moments are a dense matrix
+        hint: leave columns out with --ignore, make images smaller, or project the features first
+        ");
     }
 }

@@ -4,15 +4,17 @@ use rand::seq::SliceRandom;
 
 use crate::{DataError, GroupedImages, Groups, Images, stream};
 
-/// One environment of the two-coloured MNIST of "Invariant Risk Minimization" (Arjovsky et al. 2019, arXiv 1907.02893). All three numbers
-/// are settings here; [`TwoColorLaw::environment`] has the authors' label noise and subsampling.
+/// One environment of the two-coloured MNIST of "Invariant Risk Minimization" (Arjovsky et al. 2019, arXiv 1907.02893). All three
+/// numbers are settings here; [`TwoColorLaw::environment`] has the authors' label noise and subsampling.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TwoColorLaw {
     /// The share of each of the two kinds of digits whose label is the wrong one, in [0, 1]. The authors': 0.25.
     pub label_noise: f64,
-    /// The share of each label whose colour is the other label's, in [0, 1]: e. The authors': [`IRM_TRAIN_FLIPS`] and [`IRM_TEST_FLIP`].
+    /// The share of each label whose colour is the other label's, in [0, 1]: e. The authors': [`IRM_TRAIN_FLIPS`] and
+    /// [`IRM_TEST_FLIP`].
     pub color_flip: f64,
-    /// Every how many rows and columns are kept, beginning with the first; at least 1. The authors': 2, "for computational convenience".
+    /// Every how many rows and columns are kept, beginning with the first; at least 1. The authors': 2, "for computational
+    /// convenience".
     pub subsample: usize,
 }
 
@@ -30,17 +32,19 @@ impl TwoColorLaw {
 
 /// Gives grey digits a noisy binary label and one of two colours.
 ///
-/// 1. The preliminary label of an image is 1 if the digit is below 5 and 0 if not (as in the authors' code; their text names the labels the
-///    other way round, and the colours with them, which changes nothing).
+/// 1. The preliminary label of an image is 1 if the digit is below 5 and 0 if not (as in the authors' code; their text names
+///    the labels the other way round, and the colours with them, which changes nothing).
 /// 2. `round(label_noise · n)` of the `n` images of each preliminary label get the other label. This final label is the class.
-/// 3. `round(color_flip · n)` of the `n` images of each final label get the colour of the other label, the others their own: colour 0 is red, the first
-///    channel, and colour 1 is green, the second. The image stands in the channel of its colour, and the other channel is 0. There is no third
-///    channel: the shape is `2 × ⌈height/subsample⌉ × ⌈width/subsample⌉`, 2×14×14 with the authors' setting.
+/// 3. `round(color_flip · n)` of the `n` images of each final label get the colour of the other label, the others their own:
+///    colour 0 is red, the first channel, and colour 1 is green, the second. The image stands in the channel of its colour, and
+///    the other channel is 0. There is no third channel: the shape is `2 × ⌈height/subsample⌉ × ⌈width/subsample⌉`, 2×14×14 with
+///    the authors' setting.
 ///
-/// The authors draw each flip by itself; here its number is fixed, as everywhere in this crate, and which images are flipped is drawn, labels and
-/// colours independently of each other. The label agrees with the colour in a share 1 − e of the images, with the digit in a share 0.75: in training the colour is the
-/// better predictor. The authors take the first 50,000 training images, in random order, alternately for the two training environments, and the last 10,000 for the test;
-/// here the caller chooses the images of an environment.
+/// The authors draw each flip by itself; here its number is fixed, as everywhere in this crate, and which images are flipped is
+/// drawn, labels and colours independently of each other. The label agrees with the colour in a share 1 − e of the images, with
+/// the digit in a share 0.75: in training the colour is the better predictor. The authors take the first 50,000 training images,
+/// in random order, alternately for the two training environments, and the last 10,000 for the test; here the caller chooses the
+/// images of an environment.
 ///
 /// # Errors
 /// [`DataError::Setting`] when the images are not grey or not of ten classes, a share is outside [0, 1] or the subsampling is 0.

@@ -4,10 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use faer::linalg::solvers::Solve;
+use faer::{Mat, Side};
 use isorate_data::{
     ClassImbalance, DominoClasses, DominoSet, DominoSettings, DominoSource, Dominoes, GaussianMixture, GroupTaskSizes,
-    GroupedImages, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, Images, Split, TwoColorLaw, colorize_background, dominoes, fashion_mnist,
-    group_task, imbalance_ratio, mnist, two_colors,
+    GroupedImages, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, Images, Split, TwoColorLaw, colorize_background, dominoes,
+    fashion_mnist, group_task, imbalance_ratio, mnist, two_colors,
 };
 use proptest::prelude::*;
 
@@ -121,6 +123,57 @@ fn group_task_with_the_proportions_of_celeba() {
     assert_eq!(task.train.groups().counts(), other.train.groups().counts());
 }
 
+/// Accuracies of `[x, 1]ᵀ w` with w fitted to ±1 by least squares with a small ridge: that of each group of `test`, for the class
+/// or the attribute.
+fn linear_probe(train: &GroupedImages, test: &GroupedImages, of: fn(&Groups) -> &[u32]) -> Vec<f64> {
+    let features = |set: &GroupedImages| {
+        let pixels = set.images().to_f32();
+        Mat::from_fn(set.len(), 785, |row, j| if j < 784 { f64::from(pixels[row * 784 + j]) } else { 1.0 })
+    };
+    let sign = |value: u32| if value == 1 { 1.0 } else { -1.0 };
+    let x = features(train);
+    let y = Mat::from_fn(train.len(), 1, |row, _| sign(of(train.groups())[row]));
+    let mut gram = x.transpose() * &x;
+    (0..785).for_each(|j| gram[(j, j)] += 1e-3 * train.len() as f64);
+    let w = gram.llt(Side::Lower).unwrap().solve(x.transpose() * y);
+    let scores = features(test) * w;
+    let groups = test.groups();
+    let mut right = vec![0usize; groups.count()];
+    for row in 0..test.len() {
+        right[groups.group(row)] += usize::from(scores[(row, 0)] * sign(of(groups)[row]) > 0.0);
+    }
+    right.iter().zip(groups.counts()).map(|(&right, count)| right as f64 / count as f64).collect()
+}
+
+/// What makes it a task for this project: the attribute is easier than the class, a plain fit fails on the smallest group, and a
+/// fit on balanced groups shows that the class can be read there.
+#[test]
+fn the_group_task_has_an_easy_spurious_attribute() {
+    let [train, test] = both(fashion_mnist());
+    let task = group_task(&train, &test, GroupTaskSizes::EMBEDDED, 1).unwrap();
+    // Balanced groups: half of the test images to fit, the other half to measure.
+    let half = |parity: usize| {
+        let mut seen = [0; 4];
+        let rows: Vec<usize> = (0..task.test.len())
+            .filter(|&row| {
+                seen[task.test.groups().group(row)] += 1;
+                seen[task.test.groups().group(row)] % 2 == parity
+            })
+            .collect();
+        task.test.select(&rows).unwrap()
+    };
+    let (fit, measure) = (half(0), half(1));
+    let worst = |accuracies: &[f64]| accuracies.iter().copied().fold(1.0, f64::min);
+    let mean = |accuracies: &[f64]| accuracies.iter().sum::<f64>() / 4.0;
+    let plain = linear_probe(&task.train, &measure, Groups::labels);
+    let class = linear_probe(&fit, &measure, Groups::labels);
+    let attribute = linear_probe(&fit, &measure, Groups::attributes);
+    println!("plain {plain:?}\nbalanced, class {class:?}\nbalanced, attribute {attribute:?}");
+    assert!(mean(&attribute) > 0.97 && mean(&attribute) > mean(&class) + 0.05, "{attribute:?} against {class:?}");
+    assert_eq!(worst(&plain), plain[3], "{plain:?}");
+    assert!(worst(&plain) + 0.2 < worst(&class), "{plain:?} against {class:?}");
+}
+
 #[test]
 fn gaussian_mixture() {
     let weights: Vec<f64> = (1..=20).map(|c| 1.0 / f64::from(c)).collect();
@@ -132,7 +185,10 @@ fn gaussian_mixture() {
     // The features pass through the platform's exponential and logarithm in the tails of the normal; the labels do not.
     insta::assert_snapshot!(
         format!("{:?}\nlabels blake3 {}", table.class_counts(), blake3::hash(&labels)),
-        @""
+        @r"
+    [556, 278, 185, 139, 111, 93, 79, 69, 62, 56, 50, 46, 43, 40, 37, 35, 33, 31, 29, 28]
+    labels blake3 aed65f2606524401220da264a8c798faf63b75e2f119739e5c7ab2aa04adf569
+    "
     );
 }
 
@@ -257,18 +313,28 @@ fn dominoes_that_cannot_be_made_are_refused() {
         dominoes(sources[0], sources[1], &settings, 0).unwrap_err()
     };
     let fits = [1, 2, 2];
-    insta::assert_snapshot!(make([9, 9], [9, 9], fits, 1.1, 1), @"");
-    insta::assert_snapshot!(make([9, 9], [9, 9], fits, 0.9, 0), @"");
-    insta::assert_snapshot!(make([9, 4], [9, 9], fits, 0.9, 2), @"");
-    insta::assert_snapshot!(make([9, 9], [9, 9], [1, 3, 2], 0.9, 1), @"");
-    insta::assert_snapshot!(make([9, 9], [9, 9], [3, 2, 2], 0.9, 1), @"");
+    insta::assert_snapshot!(make([9, 9], [9, 9], fits, 1.1, 1), @"correlation = 1.1: must be in [0, 1]");
+    insta::assert_snapshot!(make([9, 9], [9, 9], fits, 0.9, 0), @"held_out = 0: must be at least 1: the decoded accuracy needs a balanced hold-out");
+    insta::assert_snapshot!(make([9, 4], [9, 9], fits, 0.9, 2), @r"
+    held_out = 2: twice as many training images of each class of both halves are kept out of training, and one has 4
+    hint: choose at most 1
+    ");
+    insta::assert_snapshot!(make([9, 9], [2, 9], fits, 0.9, 1), @r"
+    held_out = 1: twice as many training images of each class of both halves are kept out of training, and one has 2
+    hint: every class needs at least 3
+    ");
+    assert!(make([9, 9], [9, 9], fits, 0.9, usize::MAX).to_string().contains("choose at most 4"));
+    insta::assert_snapshot!(make([9, 9], [9, 9], [1, 3, 2], 0.9, 1), @"shape of the upper images = [1, 3, 2]: must have 1 channel and fit into 2 × 2, the size of the lower images");
+    insta::assert_snapshot!(make([9, 9], [9, 9], [3, 2, 2], 0.9, 1), @"shape of the upper images = [3, 2, 2]: must have 1 channel and fit into 2 × 2, the size of the lower images");
     let ten = numbered(fits, &labels([(0, 9), (1, 9), (4, 9)]));
     let two = Images::new(fits, 2, vec![0; 8], vec![0, 1]).unwrap();
     let pair = |train, test| DominoSource { train, test };
     let settings = DominoSettings { classes: DominoClasses::MNIST_FASHION, correlation: 0.9, held_out: 1 };
-    insta::assert_snapshot!(dominoes(pair(&ten, &ten), pair(&two, &two), &settings, 0).unwrap_err(), @"");
+    insta::assert_snapshot!(dominoes(pair(&ten, &ten), pair(&two, &two), &settings, 0).unwrap_err(), @"classes of the dominoes: row 0: label 4 is outside 0..2");
+    let same = DominoSettings { classes: DominoClasses { bottom: [4, 4], ..settings.classes }, ..settings };
+    insta::assert_snapshot!(dominoes(pair(&ten, &ten), pair(&ten, &ten), &same, 0).unwrap_err(), @"lower classes = [4, 4]: must be two different labels");
     let wide = numbered([1, 2, 3], &[0, 1]);
-    insta::assert_snapshot!(dominoes(pair(&ten, &wide), pair(&ten, &ten), &settings, 0).unwrap_err(), @"");
+    insta::assert_snapshot!(dominoes(pair(&ten, &wide), pair(&ten, &ten), &settings, 0).unwrap_err(), @"shape of the upper test images = [1, 2, 3]: must be [1, 2, 2], as that of the training images");
 }
 
 #[test]
@@ -288,13 +354,23 @@ fn group_tasks_that_cannot_be_made_are_refused() {
     let [train, test] = both(fashion_mnist());
     let error =
         |train_size, validation| group_task(&train, &test, GroupTaskSizes { train: train_size, validation }, 0).unwrap_err();
-    insta::assert_snapshot!(error(5_800, 200), @"");
-    insta::assert_snapshot!(error(50, 200), @"");
-    insta::assert_snapshot!(error(200, 0), @"");
+    insta::assert_snapshot!(error(5_800, 200), @r"
+    train + validation = 6000: needs 2465 images of the articles in group 1, and there are 2400
+    hint: choose at most about 5841 together
+    ");
+    insta::assert_snapshot!(error(50, 200), @r"
+    train = 50: leaves the smallest group, 0.85% of the images, empty
+    hint: choose at least 118
+    ");
+    assert!(error(usize::MAX, usize::MAX).to_string().contains("choose at most about 5841"));
+    insta::assert_snapshot!(error(200, 0), @r"
+    validation = 0: leaves the smallest group, 0.85% of the images, empty
+    hint: choose at least 118
+    ");
     let small = Images::new([1, 1, 1], 3, vec![0], vec![0]).unwrap();
-    insta::assert_snapshot!(group_task(&small, &test, GroupTaskSizes::EMBEDDED, 0).unwrap_err(), @"");
+    insta::assert_snapshot!(group_task(&small, &test, GroupTaskSizes::EMBEDDED, 0).unwrap_err(), @"classes = 3: must be 10, the articles of Fashion-MNIST");
     let boots = Images::new([1, 1, 1], 10, vec![0], vec![9]).unwrap();
-    insta::assert_snapshot!(group_task(&train, &boots, GroupTaskSizes::EMBEDDED, 0).unwrap_err(), @"");
+    insta::assert_snapshot!(group_task(&train, &boots, GroupTaskSizes::EMBEDDED, 0).unwrap_err(), @"test images of the smallest group = 0: must be at least 1");
     // The smallest set that has every group, and the largest.
     let sizes = |train_size, validation| {
         let task = group_task(&train, &test, GroupTaskSizes { train: train_size, validation }, 0).unwrap();
