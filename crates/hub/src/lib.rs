@@ -2,10 +2,22 @@
 
 #![allow(clippy::doc_markdown, reason = "names of products and environment variables are set as people write them")]
 
+mod cache;
+mod client;
+mod digest;
 mod error;
+mod failure;
 mod files;
+mod hub;
+mod listing;
+mod lock_file;
 mod manifest;
+mod progress;
+mod settings;
 
 pub use error::HubError;
 pub use files::{Fetched, FileState, Plan, PlannedFile, VerifiedFile};
+pub use hub::{Hub, HubBuilder};
 pub use manifest::{FileRule, KnownFile, RepoKind, Source, source, sources};
+pub use progress::{Event, Progress};
+pub use settings::Patience;
