@@ -9,6 +9,16 @@ pub enum DataError {
     /// The file cannot be opened or read; the message holds the path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// A file of the hub has the recorded checksum, but its content cannot be used. It was moved out of the cache.
+    #[error("{reason}\nset aside: {}\nhint: `isorate fetch {name}` takes the file anew", aside.display())]
+    SetAside {
+        /// The source it belongs to.
+        name: String,
+        /// Where it is now.
+        aside: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: Box<DataError>,
+    },
     /// The hub, or the cache of its files, refused; the message names source and file.
     #[error(transparent)]
     Hub(#[from] isorate_hub::HubError),

@@ -93,6 +93,7 @@ pub use geometry::{Normalization, Step};
 pub use group_task::{CELEBA_TRAIN_GROUPS, GroupTask, GroupTaskSizes, group_task};
 pub use grouped::GroupedImages;
 pub use groups::Groups;
+pub use hub_files::{HubImages, open_images};
 pub use idx::{parse_idx_images, parse_idx_labels};
 pub use idx_folder::idx_folder;
 pub use image_set::{IMAGE_SETS, ImageSet, Published, Variable};

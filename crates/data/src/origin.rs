@@ -5,7 +5,11 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::{DataError, EmbeddedDataset, FileFacts, Images, Split, fashion_mnist, hub_files, idx_folder, mnist};
+use isorate_hub::Hub;
+
+use crate::{
+    DataError, EmbeddedDataset, FileFacts, Images, Memory, Split, fashion_mnist, hub_files, idx_folder, mnist, open_images,
+};
 
 /// Where the images of MNIST and Fashion-MNIST come from. As text: `embedded`, `hub`, or `idx:FOLDER`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -79,10 +83,10 @@ impl ImageSource {
                 "embedded".to_owned()
             }
             Origin::Hub => {
-                let fetched = hub_files::cached(name)?;
+                let (hub, fetched) = hub_files::cached(name)?;
                 checksums.extend(fetched.files.iter().map(|file| (key(&file.split), file.sha256.clone())));
                 files.extend(fetched.files.iter().map(FileFacts::of));
-                hub_files::label(&fetched)?
+                hub_files::label(&hub, &fetched)?
             }
             Origin::Idx(folder) => {
                 for (split, images) in Split::ALL.into_iter().zip(idx_folder(folder, dataset.classes())?) {
@@ -156,7 +160,7 @@ impl ImageSource {
     pub fn load(&self, split: Split) -> Result<Images, DataError> {
         match &self.origin {
             Origin::Embedded => self.dataset.load(split),
-            Origin::Hub => hub_files::images(self.name(), split.name()),
+            Origin::Hub => open_images(Hub::from_env()?, self.name(), split.name(), Memory::default())?.to_images(),
             Origin::Idx(folder) => {
                 let [train, test] = idx_folder(folder, self.dataset.classes())?;
                 Ok(match split {

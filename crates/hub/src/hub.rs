@@ -143,6 +143,17 @@ impl Hub {
         Ok(Plan { name: source.name.clone(), commit: entry.commit.clone(), files: files.collect() })
     }
 
+    /// Whether every file of a source is in the cache with the size it must have, as far as can be told without reading them and
+    /// without the network.
+    ///
+    /// # Errors
+    /// [`HubError::Lock`], [`HubError::Io`].
+    pub fn is_fetched(&self, source: &Source) -> Result<bool, HubError> {
+        let source = self.source(source);
+        let Some(entry) = self.known(source)? else { return Ok(false) };
+        Ok(entry.files.iter().all(|file| self.state(source, &entry.commit, file) == FileState::Present))
+    }
+
     /// Takes a source: what the cache has is read and checked, a file that is wrong is set aside, what is missing is
     /// downloaded, checked, and only then given its name. Two fetches at once come one after the other.
     ///

@@ -3,7 +3,9 @@
 use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Tensor};
-use isorate_data::{ColorLaw, ColoredImages, ImageSource, Images, LFF_JITTER_STD, Sampling, Split, colorize, draw, hold_out, stream};
+use isorate_data::{
+    ColorLaw, ColoredImages, ImageSource, Images, LFF_JITTER_STD, Sampling, Split, colorize, draw, hold_out, stream,
+};
 use serde_json::{Value, json};
 
 use crate::Error;

@@ -122,10 +122,7 @@ impl Experiment {
     }
 
     pub(crate) fn no_scale(&self, scale: Scale) -> Error {
-        self.context().error(
-            &format!("scale.{}", scale.name()),
-            "this experiment has no such scale\nhint: use --scale default",
-        )
+        self.context().error(&format!("scale.{}", scale.name()), "this experiment has no such scale\nhint: use --scale default")
     }
 }
 

@@ -6,7 +6,7 @@ mod text;
 
 use isorate_data::{Entry, OpenOptions, catalogue, entry_named};
 use isorate_figures::{Align, Cell, Column, Table, contact_sheet};
-use isorate_hub::Hub;
+use isorate_hub::{Hub, Source};
 use isorate_results::write_atomic;
 
 use self::facts::Facts;
@@ -24,7 +24,7 @@ pub fn run(command: &DataCommand) -> anyhow::Result<Verdict> {
 
 fn list(format: Format) -> anyhow::Result<()> {
     let hub = Hub::from_env()?;
-    let rows: Vec<Row> = catalogue().iter().map(|entry| Row::of(entry, &hub)).collect();
+    let rows: Vec<Row> = catalogue().iter().map(|entry| Row::of(entry, &hub)).collect::<anyhow::Result<_>>()?;
     match format {
         Format::Json => output::data(&format!("{}\n", serde_json::to_string_pretty(&rows)?)),
         Format::Table => output::table(&table(&rows)),
@@ -54,9 +54,12 @@ struct HubRow {
 }
 
 impl Row {
-    fn of(entry: &'static Entry, hub: &Hub) -> Self {
-        let source = isorate_hub::source(entry.name).ok();
-        Self {
+    fn of(entry: &'static Entry, hub: &Hub) -> anyhow::Result<Self> {
+        let source = isorate_hub::sources().iter().find(|source| source.name == entry.name);
+        let row = |source: &'static Source| -> anyhow::Result<HubRow> {
+            Ok(HubRow { id: &source.id, revision: &source.revision, fetched: hub.is_fetched(source)? })
+        };
+        Ok(Self {
             name: entry.name,
             form: entry.form.name(),
             description: entry.description,
@@ -64,12 +67,8 @@ impl Row {
             made_of: entry.made_of,
             embedded: entry.embedded,
             licence: source.map(|source| source.licence.as_str()),
-            hub: source.map(|source| HubRow {
-                id: &source.id,
-                revision: &source.revision,
-                fetched: hub.is_fetched(source),
-            }),
-        }
+            hub: source.map(row).transpose()?,
+        })
     }
 
     fn place(&self) -> String {
@@ -116,8 +115,7 @@ fn inspect(arguments: &Inspect) -> anyhow::Result<()> {
     if let Some(out) = &arguments.out {
         check_writable(out)?;
     }
-    let options =
-        OpenOptions { origin: arguments.images.origin.clone(), seed: arguments.seed, imbalance: arguments.imbalance };
+    let options = OpenOptions { origin: arguments.images.origin.clone(), seed: arguments.seed, imbalance: arguments.imbalance };
     let opened = entry.open(&options)?;
     let facts = Facts::of(entry, &opened);
     match arguments.format {

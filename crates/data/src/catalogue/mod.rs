@@ -206,6 +206,13 @@ pub struct OpenedSplit {
     pub published_groups: Option<Vec<usize>>,
 }
 
+impl FileFacts {
+    pub(crate) fn of(file: &isorate_hub::VerifiedFile) -> Self {
+        let checksum = format!("sha256:{}", file.sha256);
+        Self { name: file.name.clone(), path: Some(file.path.clone()), bytes: file.bytes, checksum }
+    }
+}
+
 impl OpenedSplit {
     /// The number of rows of each class.
     pub fn class_counts(&self) -> Vec<usize> {

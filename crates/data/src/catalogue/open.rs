@@ -3,7 +3,7 @@
 use super::{Entry, FileFacts, Opened, OpenedSplit};
 use crate::{
     ClassImbalance, ColorLaw, DataError, DominoClasses, DominoSettings, DominoSource, Dominoes, Examples, GaussianMixture,
-    GroupTask, GroupTaskSizes, GroupedImages, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, ImageSource, Images, Origin, Split, Table,
+    GroupTask, GroupTaskSizes, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, ImageSource, Images, Origin, Split, Table,
     TwoColorLaw, colorize, colorize_background, dominoes, group_task, two_colors, wine_quality, wine_quality_checksum,
 };
 
@@ -40,7 +40,8 @@ impl Entry {
     }
 
     fn read(&self, options: &OpenOptions) -> Result<Opened, DataError> {
-        let sources = |names: &[&str]| names.iter().map(|name| ImageSource::find(name, &options.origin)).collect::<Result<Vec<_>, _>>();
+        let sources =
+            |names: &[&str]| names.iter().map(|name| ImageSource::find(name, &options.origin)).collect::<Result<Vec<_>, _>>();
         let seed = options.seed;
         match self.name {
             "mnist" | "fashion-mnist" => {
@@ -125,11 +126,7 @@ fn two_colored(sources: &[ImageSource], seed: u64) -> Result<Opened, DataError> 
     let [first, second] = IRM_TRAIN_FLIPS;
     opened(
         sources,
-        [
-            part("train-80%", &half(0)?, first),
-            part("train-90%", &half(1)?, second),
-            part("test", &test, IRM_TEST_FLIP),
-        ],
+        [part("train-80%", &half(0)?, first), part("train-90%", &half(1)?, second), part("test", &test, IRM_TEST_FLIP)],
     )
 }
 

@@ -52,8 +52,9 @@ impl Source {
 /// The data set of this name; `images` has it if it is an image set.
 pub(crate) fn named(name: &str, images: &ImageSources) -> Result<Source, Error> {
     if let Some(source) = images.get(name) {
-        let table =
-            |split| -> Result<Table, Error> { Ok(Table::from_images(&source.load(split)?, source.name(), source.class_names())?) };
+        let table = |split| -> Result<Table, Error> {
+            Ok(Table::from_images(&source.load(split)?, source.name(), source.class_names())?)
+        };
         let (train, held_out) = (table(Split::Train)?, Some(table(Split::Test)?));
         return Ok(Source { name: name.to_owned(), train, held_out, images: true });
     }

@@ -142,10 +142,9 @@ impl TrainingScale {
         hint: &str,
     ) -> Result<(), Error> {
         let together = self.train.saturating_add(self.validation);
-        for (name, what, size, most) in [
-            ("train", "train and validation images together", together, train),
-            ("test", "test images", self.test, test),
-        ] {
+        for (name, what, size, most) in
+            [("train", "train and validation images together", together, train), ("test", "test images", self.test, test)]
+        {
             if size > most {
                 let setting = format!("scale.{}.{name}", scale.name());
                 return Err(context.error(&setting, format!("{size} {what}, and the {which} set has {most}{hint}")));

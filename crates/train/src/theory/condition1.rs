@@ -1,6 +1,8 @@
 //! How far the trajectories move for a given residual of Condition 1, and the residual of real data.
 
-use isorate_data::{Centering, ColorLaw, ImageSources, Images, LabelledFeatures, Moments, Sampling, Split, colorize, draw, stream};
+use isorate_data::{
+    Centering, ColorLaw, ImageSources, Images, LabelledFeatures, Moments, Sampling, Split, colorize, draw, stream,
+};
 use isorate_results::Record;
 use isorate_theory::{MatrixMoments, Mixture, MixtureConfig, Rule, movement, perturbed};
 use serde::{Deserialize, Serialize};
