@@ -155,7 +155,9 @@ pub fn dominoes(
 
     let mut bottoms = pools(bottom.test, classes.bottom, "test bottom")?;
     let half = bottoms.iter().map(|rows| rows.len() / 2).min().unwrap_or(0);
-    bottoms.iter_mut().for_each(|rows| rows.truncate(2 * half));
+    for rows in &mut bottoms {
+        rows.truncate(2 * half);
+    }
     let tops = pools(top.test, classes.top, "test top")?;
     if half == 0 || tops.iter().any(Vec::is_empty) {
         let counts: Vec<usize> = bottoms.iter().chain(&tops).map(Vec::len).collect();

@@ -43,7 +43,9 @@ fn imbalanced_subsets() {
         for law in laws {
             let kept = law.subset(labels, 10, 1).unwrap();
             let mut counts = [0; 10];
-            kept.iter().for_each(|&row| counts[labels[row] as usize] += 1);
+            for &row in &kept {
+                counts[labels[row] as usize] += 1;
+            }
             let bytes: Vec<u8> = kept.iter().flat_map(|&row| (row as u64).to_le_bytes()).collect();
             let ratio = imbalance_ratio(&counts).unwrap();
             writeln!(report, "{name}, {law:?}: {} rows, ratio {ratio:.2}, blake3 {}", kept.len(), blake3::hash(&bytes)).unwrap();
@@ -168,9 +170,8 @@ fn the_group_task_has_an_easy_spurious_attribute() {
     let plain = linear_probe(&task.train, &measure, Groups::labels);
     let class = linear_probe(&fit, &measure, Groups::labels);
     let attribute = linear_probe(&fit, &measure, Groups::attributes);
-    println!("plain {plain:?}\nbalanced, class {class:?}\nbalanced, attribute {attribute:?}");
     assert!(mean(&attribute) > 0.97 && mean(&attribute) > mean(&class) + 0.05, "{attribute:?} against {class:?}");
-    assert_eq!(worst(&plain), plain[3], "{plain:?}");
+    assert!(plain[..3].iter().all(|&accuracy| accuracy > plain[3]), "{plain:?}");
     assert!(worst(&plain) + 0.2 < worst(&class), "{plain:?} against {class:?}");
 }
 
