@@ -7,9 +7,9 @@ use std::fmt::Write as _;
 use faer::linalg::solvers::Solve;
 use faer::{Mat, Side};
 use isorate_data::{
-    ClassImbalance, DominoClasses, DominoSet, DominoSettings, DominoSource, Dominoes, GaussianMixture, GroupTaskSizes,
-    GroupedImages, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, Images, Split, TwoColorLaw, colorize_background, dominoes,
-    fashion_mnist, group_task, imbalance_ratio, mnist, two_colors,
+    CELEBA_TRAIN_GROUPS, ClassImbalance, DominoClasses, DominoSet, DominoSettings, DominoSource, Dominoes, GaussianMixture,
+    GroupTaskSizes, GroupedImages, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, Images, Split, TwoColorLaw, colorize_background,
+    dominoes, fashion_mnist, group_task, imbalance_ratio, mnist, two_colors,
 };
 use proptest::prelude::*;
 
@@ -348,6 +348,39 @@ fn dominoes_without_a_correlation_or_with_nothing_else() {
     let twice = uses(&set, 0).values().filter(|&&n| n == 2).count();
     let zeros = mnist().load(Split::Train).unwrap().class_counts()[0] - 2;
     assert_eq!(twice, 1_198 - zeros);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    #[test]
+    fn group_tasks_have_their_proportions_and_share_no_image(
+        articles in prop::array::uniform10(120usize..200),
+        train_size in 118usize..200,
+        validation in 118usize..200,
+        seed: u64,
+    ) {
+        // The number of an image is in its pixels.
+        let labels: Vec<u32> = (0u32..).zip(articles).flat_map(|(article, n)| vec![article; n]).collect();
+        let pixels = (0..labels.len()).flat_map(|row| u16::try_from(row).unwrap().to_le_bytes()).collect();
+        let source = Images::new([1, 1, 2], 10, pixels, labels.clone()).unwrap();
+        let task = group_task(&source, &source, GroupTaskSizes { train: train_size, validation }, seed).unwrap();
+        let rows = |set: &GroupedImages| -> Vec<usize> {
+            set.images().pixels().chunks_exact(2).map(|p| usize::from(u16::from_le_bytes([p[0], p[1]]))).collect()
+        };
+        for (set, size) in [(&task.train, train_size), (&task.validation, validation)] {
+            prop_assert_eq!(set.len(), size);
+            for (count, share) in set.groups().counts().into_iter().zip(CELEBA_TRAIN_GROUPS) {
+                prop_assert!((count as f64 - size as f64 * share as f64 / 162_770.0).abs() < 1.0);
+            }
+        }
+        let used: BTreeSet<usize> = [rows(&task.train), rows(&task.validation)].concat().into_iter().collect();
+        prop_assert_eq!(used.len(), train_size + validation);
+        let expected = [vec![0, 3, 6], vec![5, 7], vec![2, 4], vec![9]];
+        for set in [&task.train, &task.validation, &task.test] {
+            prop_assert!(rows(set).iter().enumerate().all(|(i, &row)| expected[set.groups().group(i)].contains(&labels[row])));
+        }
+        prop_assert_eq!(task.test.groups().counts(), vec![articles[9]; 4]);
+    }
 }
 
 #[test]
