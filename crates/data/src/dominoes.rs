@@ -64,9 +64,9 @@ pub struct DominoSet {
 
 /// A training set and what a model is measured with. No source image is in two of the three.
 ///
-/// Three accuracies are taken of the worst of the four groups (Kirichenko et al. 2023; Qiu et al. 2023, arXiv 2306.11074; and
-/// others): *original*, on [`test`](Self::test); *core-only*, on [`DominoSet::core_only`] of it; *decoded*, on it again after a
-/// logistic regression on the features of the last layer was fitted on [`balanced`](Self::balanced).
+/// Three accuracies are taken of the worst of the four groups (Kirichenko et al. 2023): *original*, on [`test`](Self::test);
+/// *core-only*, on [`DominoSet::core_only`] of it; *decoded*, on it again after a logistic regression on the features of the last
+/// layer was fitted on [`balanced`](Self::balanced).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dominoes {
     /// To train on: the halves of a share ρ agree.
@@ -93,8 +93,9 @@ pub struct Dominoes {
 /// - Dominoes are in the order of their lower images.
 ///
 /// What is known of the paper that is reproduced here: MNIST–CIFAR dominoes, a correlation of 95% and 99%, and these three
-/// accuracies. What is not: the size of the sets and of the hold-out, and whether images are used again. (Shah et al. cut all
-/// four classes to the size of the smallest and use each image once, with halves that always agree or are independent.)
+/// accuracies. What is not: the size of the sets and of the hold-out, and whether images are used again. (The published code
+/// of Shah et al. cuts all four classes to the size of the smallest and uses each image once, with halves that always agree or are
+/// independent.)
 ///
 /// # Errors
 /// [`DataError::Setting`] when the correlation is outside [0, 1], two classes are the same, there are not enough images for the
@@ -155,7 +156,9 @@ pub fn dominoes(
 
     let mut bottoms = pools(bottom.test, classes.bottom, "test bottom")?;
     let half = bottoms.iter().map(|rows| rows.len() / 2).min().unwrap_or(0);
-    bottoms.iter_mut().for_each(|rows| rows.truncate(2 * half));
+    for rows in &mut bottoms {
+        rows.truncate(2 * half);
+    }
     let tops = pools(top.test, classes.top, "test top")?;
     if half == 0 || tops.iter().any(Vec::is_empty) {
         let counts: Vec<usize> = bottoms.iter().chain(&tops).map(Vec::len).collect();

@@ -50,10 +50,16 @@ pub struct GroupTask {
 /// | warm, feet | blond men | ankle boot | 0.85% |
 ///
 /// As in CelebA nothing is painted into the images: class and attribute are what people labelled. The attribute is the easy one,
-/// as tops and shoes differ in their outline; pullovers and shirts do not. It is spurious in the same way: 98% of what is worn on
-/// the feet is light, so a model may call all of it light, and the boots are its worst group. It differs from CelebA in that warm
-/// tops and warm shoes have less in common than fair hair on two heads, and in that groups are made of one to three kinds of
-/// articles, each in the proportion that it has in the source.
+/// as tops and shoes differ in their outline; pullovers and shirts hardly do. It is spurious in the same way: 98% of what is worn
+/// on the feet is light, so a model may call all of it light, and the boots are its worst group.
+///
+/// Measured with linear least squares on the embedded images (seed 1; a test holds the order of these numbers): fitted on the
+/// training set, the class is right in 93%, 100%, 71% and 12% of the four test groups; fitted on balanced groups, in 80%, 87%, 75%
+/// and 86%; and the attribute, fitted on balanced groups, in 99% of each.
+///
+/// It differs from CelebA in that warm tops and warm shoes have less in common than fair hair on two heads, in that a group is made of
+/// one to three kinds of articles, each in the proportion that it has in the source, and in that "warm" is what one expects of
+/// an article, not a property of the picture: some of the ankle boots are pumps.
 ///
 /// Sizes are exact: both sets share their images out by largest remainders. The smallest group of the test images sets the size
 /// of all four test groups. Images are in the order of the source, and which of them are taken is random.
@@ -96,8 +102,8 @@ pub fn group_task(train: &Images, test: &Images, sizes: GroupTaskSizes, seed: u6
     if smallest == 0 {
         return Err(DataError::setting("test images of the smallest group", 0, "must be at least 1"));
     }
-    let [chosen, validation] = pick(train, [counts, held], seed, "train")?;
-    let [tested, _] = pick(test, [[smallest; 4], [0; 4]], seed, "test")?;
+    let [chosen, validation] = pick(train, [counts, held], seed, "train");
+    let [tested, _] = pick(test, [[smallest; 4], [0; 4]], seed, "test");
     Ok(GroupTask { train: grouped(train, &chosen)?, validation: grouped(train, &validation)?, test: grouped(test, &tested)? })
 }
 
@@ -122,7 +128,7 @@ fn group_sizes(images: &Images) -> [usize; 4] {
 
 /// Two disjoint random choices with the counts asked for in each group, ascending; each article of a group gives its share of
 /// both.
-fn pick(images: &Images, counts: [[usize; 4]; 2], seed: u64, purpose: &str) -> Result<[Vec<usize>; 2], DataError> {
+fn pick(images: &Images, counts: [[usize; 4]; 2], seed: u64, purpose: &str) -> [Vec<usize>; 2] {
     let sizes = count_classes(images.labels(), images.classes());
     let mut chosen = [Vec::new(), Vec::new()];
     for (group, articles) in ARTICLES.iter().enumerate() {
@@ -137,8 +143,10 @@ fn pick(images: &Images, counts: [[usize; 4]; 2], seed: u64, purpose: &str) -> R
             chosen[1].extend_from_slice(&rows[first..together]);
         }
     }
-    chosen.iter_mut().for_each(|rows| rows.sort_unstable());
-    Ok(chosen)
+    for rows in &mut chosen {
+        rows.sort_unstable();
+    }
+    chosen
 }
 
 fn grouped(images: &Images, rows: &[usize]) -> Result<GroupedImages, DataError> {

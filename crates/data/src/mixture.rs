@@ -105,12 +105,11 @@ impl GaussianMixture {
         if classes < 2 {
             return Err(DataError::setting("priors", &self.priors, "must be at least two"));
         }
-        if let Some(prior) = self.priors.iter().find(|prior| !(**prior > 0.0)) {
+        if let Some(prior) = self.priors.iter().find(|prior| prior.is_nan() || **prior <= 0.0) {
             return Err(DataError::setting("priors", prior, "each must be positive"));
         }
         let sum: f64 = self.priors.iter().sum();
-        // Also false for a sum that is not a number.
-        if !((sum - 1.0).abs() <= PRIOR_SUM_TOLERANCE) {
+        if (sum - 1.0).abs() > PRIOR_SUM_TOLERANCE {
             return Err(DataError::setting(
                 "priors",
                 &self.priors,

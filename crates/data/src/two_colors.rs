@@ -32,8 +32,7 @@ impl TwoColorLaw {
 
 /// Gives grey digits a noisy binary label and one of two colours.
 ///
-/// 1. The preliminary label of an image is 1 if the digit is below 5 and 0 if not (as in the authors' code; their text names
-///    the labels the other way round, and the colours with them, which changes nothing).
+/// 1. The preliminary label of an image is 1 if the digit is below 5 and 0 if not, as in the authors' published code.
 /// 2. `round(label_noise · n)` of the `n` images of each preliminary label get the other label. This final label is the class.
 /// 3. `round(color_flip · n)` of the `n` images of each final label get the colour of the other label, the others their own:
 ///    colour 0 is red, the first channel, and colour 1 is green, the second. The image stands in the channel of its colour, and
