@@ -42,6 +42,7 @@ const LONG: usize = 10;
 /// All in px of the page; a picture has [`style::PNG_SCALE`] dots to the px.
 const MARGIN: f64 = 10.0;
 const NAME_WIDTH: f64 = 150.0;
+const NARROW_NAME_WIDTH: f64 = 112.0;
 const GAP: f64 = 4.0;
 const STRIP_GAP: f64 = 8.0;
 const TITLE_ROW: f64 = style::TITLE_SIZE + 10.0;
@@ -88,7 +89,7 @@ fn make(sheet: &ContactSheet) -> Result<Vec<u8>, Trouble> {
     let columns = if sheet.strips.len() > LONG { 2 } else { 1 };
     let inner = style::FIGURE_WIDTH - 2.0 * MARGIN;
     let column_width = (inner - 2.0 * MARGIN * (columns - 1) as f64) / columns as f64;
-    let name_width = NAME_WIDTH.min(column_width / 2.5);
+    let name_width = if columns == 1 { NAME_WIDTH } else { NARROW_NAME_WIDTH };
     let rows: Vec<Row> =
         sheet.strips.iter().map(|strip| row(strip, name_width, column_width - name_width)).collect::<Result<_, _>>()?;
 

@@ -3,8 +3,8 @@
 use super::{Entry, FileFacts, Opened, OpenedSplit};
 use crate::{
     ClassImbalance, ColorLaw, DataError, DominoClasses, DominoSettings, DominoSource, Dominoes, Examples, GaussianMixture,
-    GroupTask, GroupTaskSizes, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, ImageSource, Images, Origin, Split, Table,
-    TwoColorLaw, colorize, colorize_background, dominoes, group_task, two_colors, wine_quality, wine_quality_checksum,
+    GroupTask, GroupTaskSizes, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, ImageSource, Images, Origin, Split, Table, TwoColorLaw,
+    colorize, colorize_background, dominoes, group_task, two_colors, wine_quality, wine_quality_checksum,
 };
 
 /// The correlation of the constructions in the catalogue; the balanced test sets have none.

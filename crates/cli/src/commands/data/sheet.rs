@@ -54,7 +54,7 @@ fn parts(split: &OpenedSplit) -> Vec<Part> {
         Some(groups) if groups.count() <= MOST_STRIPS => by(groups.count(), &|g| groups.name(g), &|row| groups.group(row)),
         Some(groups) if groups.attribute_names().len() == classes && 2 * classes <= MOST_STRIPS => {
             let name = |index: usize| {
-                let kind = if index.is_multiple_of(2) { "own attribute" } else { "another's" };
+                let kind = if index.is_multiple_of(2) { "aligned" } else { "conflicting" };
                 format!("{}, {kind}", split.class_names[index / 2])
             };
             by(2 * classes, &name, &|row| 2 * split.labels[row] as usize + usize::from(!groups.is_aligned(row)))
