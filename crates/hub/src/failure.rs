@@ -51,14 +51,15 @@ pub(crate) fn failure(error: HFError) -> Failure {
         HFError::Request { source, .. } => {
             let stalled = source.is_timeout();
             let unreached = source.is_connect();
-            let builder = source.is_builder();
+            // Neither a request that cannot be made nor a circle of redirects gets better.
+            let lasting = source.is_builder() || source.is_redirect();
             let causes = causes(&source.without_url());
             let reason = match (stalled, unreached) {
                 (true, _) => format!("no answer in time ({causes})"),
                 (_, true) => format!("cannot be reached ({causes})"),
                 _ => format!("the answer broke off ({causes})"),
             };
-            if builder { Failure::Lasting { reason: causes } } else { Failure::Passing { reason, wait: None, limited: false } }
+            if lasting { Failure::Lasting { reason: causes } } else { Failure::Passing { reason, wait: None, limited: false } }
         }
         HFError::Xet { source, operation } => {
             Failure::Passing { reason: format!("xet {operation} failed ({})", causes(&*source)), wait: None, limited: false }
@@ -165,6 +166,7 @@ fn access(source: &Source, code: Option<&str>, has_token: bool) -> String {
         (Some("RepoNotFound"), false) => {
             format!("{own}there is no such repository, or it is private: look at {page}, then {token}")
         }
+        (None, false) => format!("{own}ask for access at {page}, then {token}; if it is open to all, a proxy may refuse"),
         (_, false) => format!("{own}ask for access at {page}, then {token}"),
         (_, true) => format!("{own}the token that is set gives no access: ask for it at {page}, or set HF_TOKEN to another"),
     }
