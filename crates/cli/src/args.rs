@@ -28,6 +28,7 @@ pub enum Command {
     Run(Run),
     Tune(Tune),
     Replay(Replay),
+    Fetch(Fetch),
     Claims(Claims),
     Bench(Bench),
 }
@@ -326,6 +327,28 @@ fn parse_tolerance(text: &str) -> Result<f64, String> {
         Ok(tolerance) if tolerance >= 0.0 && tolerance.is_finite() => Ok(tolerance),
         _ => Err("must be a finite number, not negative".into()),
     }
+}
+
+/// Fetch data sets and weights from the Hugging Face hub, and check every byte
+///
+/// Says first what it takes: files, bytes to download, bytes that are there. Files are kept in the cache of huggingface_hub (HF_HUB_CACHE, else
+/// hub in HF_HOME), at the commits of the manifest. Sizes and checksums come from the manifest, else from the hub's listing at the first fetch;
+/// they are written into .isorate/lock.toml in the cache and enforced from then on. A file that is not what it must be is set aside, and the next
+/// fetch takes it again.
+///
+/// Also obeyed: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT (seconds of silence, 30), ISORATE_HUB_RETRIES (repetitions of a
+/// failed request, 4), ISORATE_HUB_MANIFEST (a file in the form of crates/hub/manifest.toml, whose entries replace those of the same name).
+///
+/// Exits with 1 if a file was downloaded that is not what it must be.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate fetch mnist cifar-10 --plan")]
+pub struct Fetch {
+    /// What to fetch, such as mnist or bert-base-uncased; if none is named, all that the paper scale needs
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Only say what would be fetched
+    #[arg(long, visible_alias = "dry-run")]
+    pub plan: bool,
 }
 
 /// Show each claim of the paper with its state

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod claims;
 pub mod diagnose;
+pub mod fetch;
 pub mod figures;
 pub mod replay;
 pub mod run;
