@@ -116,3 +116,60 @@ impl<'a> Pixels<'a> {
         self.shape.filter(|_| !self.pixels.is_empty()).map(|(shape, _)| (shape, self.pixels))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pillow(name: &str) -> Vec<u8> {
+        std::fs::read(format!("{}/tests/pillow/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    }
+
+    /// Largest and mean difference from what Pillow (libjpeg-turbo) decodes.
+    fn difference(name: &str) -> (u8, f64) {
+        let (shape, ours) = decode(&pillow(&format!("rings-{name}.jpg"))).unwrap();
+        let (same, theirs) = decode(&pillow(&format!("rings-{name}.png"))).unwrap();
+        assert_eq!(shape, same);
+        let differences: Vec<u8> = ours.iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b)).collect();
+        let mean = differences.iter().map(|&d| f64::from(d)).sum::<f64>() / differences.len() as f64;
+        (differences.into_iter().max().unwrap(), mean)
+    }
+
+    #[test]
+    fn jpeg_agrees_with_libjpeg_up_to_rounding() {
+        // Rounding in the cosine transform and in the colour conversion, of which zune-jpeg's is coarser.
+        for name in ["444", "progressive"] {
+            let (most, mean) = difference(name);
+            assert!(most <= 3 && mean < 0.1, "{name}: {most}, {mean}");
+        }
+        let (most, mean) = difference("grey");
+        assert!(most <= 1 && mean < 0.05, "grey: {most}, {mean}");
+        // Halved colour planes are also interpolated in another way, which shows at edges.
+        let (most, mean) = difference("420");
+        assert!(most <= 12 && mean < 1.0, "420: {most}, {mean}");
+    }
+
+    #[test]
+    fn cut_and_foreign_files_are_refused() {
+        let jpeg = pillow("rings-444.jpg");
+        for cut in 0..jpeg.len() {
+            assert!(decode(&jpeg[..cut]).is_err(), "a JPEG cut at {cut} of {} bytes was accepted", jpeg.len());
+        }
+        assert_eq!(decode(&[&jpeg[..], &[0; 3]].concat()), decode(&jpeg), "zeros after the end mark do no harm");
+        insta::assert_snapshot!(decode(b"").unwrap_err(), @"it has no bytes");
+        insta::assert_snapshot!(decode(b"GIF89a").unwrap_err(), @"Invalid PNG signature.");
+        insta::assert_snapshot!(decode(b"\xff\xd8 \xff\xd9").unwrap_err());
+    }
+
+    #[test]
+    fn damaged_jpeg_never_panics() {
+        let jpeg = pillow("rings-420.jpg");
+        for at in 0..jpeg.len() {
+            for change in [jpeg[at] ^ 1, jpeg[at] ^ 0x80, 0, 255] {
+                let mut damaged = jpeg.clone();
+                damaged[at] = change;
+                let _ = decode(&damaged);
+            }
+        }
+    }
+}

@@ -124,6 +124,27 @@ mod tests {
     }
 
     #[test]
+    fn crops_and_sizes_agree_with_pillow() {
+        let read = |name: &str| {
+            let path = format!("{}/tests/pillow/{name}.png", env!("CARGO_MANIFEST_DIR"));
+            crate::png::decode(&std::fs::read(path).unwrap()).unwrap()
+        };
+        let source = read("rings");
+        for (height, width) in [(40, 40), (58, 44)] {
+            let ours = Step::CenterCrop { height, width }.apply(source.clone()).unwrap();
+            assert_eq!(ours, read(&format!("cropped-{height}x{width}")));
+        }
+        // Larger; smaller; smaller in one direction; both.
+        for (height, width) in [(80, 90), (20, 20), (61, 13), (64, 40)] {
+            let (shape, ours) = Step::Resize { height, width }.apply(source.clone()).unwrap();
+            let (same, theirs) = read(&format!("resized-{height}x{width}"));
+            assert_eq!(shape, same);
+            let most = ours.iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(most <= 1, "{height} × {width}: {most}");
+        }
+    }
+
+    #[test]
     fn normalization_is_by_channel() {
         let mut images = [0.0, 1.0, 0.5, 0.5, 1.0, 1.0, 0.0, 1.0];
         Normalization { mean: vec![0.5, 0.25], std: vec![0.5, 0.25] }.apply(2, &mut images);
