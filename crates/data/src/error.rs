@@ -9,19 +9,6 @@ pub enum DataError {
     /// The file cannot be opened or read; the message holds the path.
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    /// A file of the hub has the recorded checksum, but its content cannot be used. It was moved out of the cache.
-    #[error("{reason}\nset aside: {}\nhint: `isorate fetch {name}` takes the file anew", aside.display())]
-    SetAside {
-        /// The source it belongs to.
-        name: String,
-        /// Where it is now.
-        aside: std::path::PathBuf,
-        /// What is wrong with it.
-        reason: Box<DataError>,
-    },
-    /// The hub, or the cache of its files, refused; the message names source and file.
-    #[error(transparent)]
-    Hub(#[from] isorate_hub::HubError),
     /// The file does not start with the parquet magic bytes.
     #[error("{name}: not a parquet file: it starts with {start:?} instead of \"PAR1\"{hint}")]
     NotParquet {
@@ -182,6 +169,27 @@ pub enum DataError {
         value: String,
         /// The rule it breaks.
         rule: String,
+    },
+    /// A set is not in the hub's cache, or its files there are not what they must be.
+    #[error(transparent)]
+    Hub(#[from] isorate_hub::HubError),
+    /// A file of the hub is not what its reader expected; it was set aside in the cache.
+    #[error("{error}\nhint: the file was set aside as {}; `isorate fetch {set}` takes it again", aside.display())]
+    SetAside {
+        /// The set.
+        set: String,
+        /// What is wrong with the file.
+        error: Box<DataError>,
+        /// Where it is now.
+        aside: std::path::PathBuf,
+    },
+    /// A file of the hub is not what its reader expected, and could not be set aside.
+    #[error("{error}\nhint: remove the file and fetch the set again; it could not be set aside: {hub_error}")]
+    NotSetAside {
+        /// What is wrong with the file.
+        error: Box<DataError>,
+        /// Why it is still there.
+        hub_error: isorate_hub::HubError,
     },
     /// A matrix factorization did not converge.
     #[error("{what} did not converge on a {rows} × {columns} matrix")]

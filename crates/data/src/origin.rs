@@ -7,9 +7,8 @@ use std::str::FromStr;
 
 use isorate_hub::Hub;
 
-use crate::{
-    DataError, EmbeddedDataset, FileFacts, Images, Memory, Split, fashion_mnist, hub_files, idx_folder, mnist, open_images,
-};
+use crate::catalogue::label;
+use crate::{DataError, EmbeddedDataset, FileFacts, HubImages, Images, Memory, Split, fashion_mnist, idx_folder, mnist};
 
 /// Where the images of MNIST and Fashion-MNIST come from. As text: `embedded`, `hub`, or `idx:FOLDER`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,10 +82,11 @@ impl ImageSource {
                 "embedded".to_owned()
             }
             Origin::Hub => {
-                let (hub, fetched) = hub_files::cached(name)?;
+                let hub = Hub::from_env()?;
+                let fetched = hub.cached(isorate_hub::source(name)?, &())?;
                 checksums.extend(fetched.files.iter().map(|file| (key(&file.split), file.sha256.clone())));
                 files.extend(fetched.files.iter().map(FileFacts::of));
-                hub_files::label(&hub, &fetched)?
+                label(&hub, &fetched)?
             }
             Origin::Idx(folder) => {
                 for (split, images) in Split::ALL.into_iter().zip(idx_folder(folder, dataset.classes())?) {
@@ -160,7 +160,7 @@ impl ImageSource {
     pub fn load(&self, split: Split) -> Result<Images, DataError> {
         match &self.origin {
             Origin::Embedded => self.dataset.load(split),
-            Origin::Hub => open_images(Hub::from_env()?, self.name(), split.name(), Memory::default())?.to_images(),
+            Origin::Hub => HubImages::open(&Hub::from_env()?, self.name(), split.name(), Memory::default(), &())?.to_images(),
             Origin::Idx(folder) => {
                 let [train, test] = idx_folder(folder, self.dataset.classes())?;
                 Ok(match split {

@@ -116,7 +116,8 @@ fn inspect(arguments: &Inspect) -> anyhow::Result<()> {
         check_writable(out)?;
     }
     let options = OpenOptions { origin: arguments.images.origin.clone(), seed: arguments.seed, imbalance: arguments.imbalance };
-    let opened = entry.open(&options)?;
+    let hub = Hub::from_env()?;
+    let opened = entry.open(&hub, &options)?;
     let facts = Facts::of(entry, &opened);
     match arguments.format {
         Format::Json => output::data(&format!("{}\n", serde_json::to_string_pretty(&facts)?))?,

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use crate::{DataError, Examples, Groups};
 
+pub(crate) use self::hub::label;
 pub use self::open::OpenOptions;
 
 /// What the rows of a data set are.
@@ -160,7 +161,7 @@ pub fn entry_named(name: &str) -> Result<&'static Entry, DataError> {
 }
 
 /// A data set that was found and read, for whoever looks at it.
-pub struct Opened {
+pub struct Opened<'h> {
     /// Where it comes from, as text: `embedded`, or `hub` with repository and commit.
     pub origin: String,
     /// The terms of the data.
@@ -170,7 +171,7 @@ pub struct Opened {
     /// Its files.
     pub files: Vec<FileFacts>,
     /// Its parts.
-    pub splits: Vec<OpenedSplit>,
+    pub splits: Vec<OpenedSplit<'h>>,
 }
 
 /// A file that a data set was read from.
@@ -187,7 +188,7 @@ pub struct FileFacts {
 }
 
 /// One part of a data set.
-pub struct OpenedSplit {
+pub struct OpenedSplit<'h> {
     /// Its name.
     pub name: String,
     /// The number of its rows.
@@ -199,7 +200,7 @@ pub struct OpenedSplit {
     /// Class and attribute of each row.
     pub groups: Option<Groups>,
     /// The images, if it has images.
-    pub images: Option<Box<dyn Examples>>,
+    pub images: Option<Box<dyn Examples + 'h>>,
     /// The first texts, if it has texts.
     pub texts: Vec<String>,
     /// The published numbers of rows of the groups, for a complete set whose groups were counted by others.
@@ -213,7 +214,7 @@ impl FileFacts {
     }
 }
 
-impl OpenedSplit {
+impl OpenedSplit<'_> {
     /// The number of rows of each class.
     pub fn class_counts(&self) -> Vec<usize> {
         crate::images::count_classes(&self.labels, self.class_names.len())

@@ -1,5 +1,7 @@
 //! Finding and reading a data set by its name.
 
+use isorate_hub::Hub;
+
 use super::{Entry, FileFacts, Opened, OpenedSplit};
 use crate::{
     ClassImbalance, ColorLaw, DataError, DominoClasses, DominoSettings, DominoSource, Dominoes, Examples, GaussianMixture,
@@ -31,15 +33,15 @@ impl Entry {
     /// # Errors
     /// [`DataError::Hub`] for a set that is not in the cache; what reading and building can raise; [`DataError::Setting`] when an
     /// imbalance is asked for that this set does not have.
-    pub fn open(&self, options: &OpenOptions) -> Result<Opened, DataError> {
-        let mut opened = self.read(options)?;
+    pub fn open<'h>(&self, hub: &'h Hub, options: &OpenOptions) -> Result<Opened<'h>, DataError> {
+        let mut opened = self.read(hub, options)?;
         if let Some(imbalance) = options.imbalance {
             opened.splits = imbalanced(self, opened.splits, imbalance, options.seed)?;
         }
         Ok(opened)
     }
 
-    fn read(&self, options: &OpenOptions) -> Result<Opened, DataError> {
+    fn read<'h>(&self, hub: &'h Hub, options: &OpenOptions) -> Result<Opened<'h>, DataError> {
         let sources =
             |names: &[&str]| names.iter().map(|name| ImageSource::find(name, &options.origin)).collect::<Result<Vec<_>, _>>();
         let seed = options.seed;
@@ -106,7 +108,7 @@ impl Entry {
                     splits: vec![table("train", &mixture.sample(MIXTURE_ROWS, seed)?)],
                 })
             }
-            _ => super::hub::open(self, options),
+            _ => super::hub::open(self, hub, options),
         }
     }
 }
@@ -115,7 +117,7 @@ fn both(source: &ImageSource) -> Result<[Images; 2], DataError> {
     Ok([source.load(Split::Train)?, source.load(Split::Test)?])
 }
 
-fn two_colored(sources: &[ImageSource], seed: u64) -> Result<Opened, DataError> {
+fn two_colored<'h>(sources: &[ImageSource], seed: u64) -> Result<Opened<'h>, DataError> {
     let [train, test] = both(&sources[0])?;
     // As the authors deal them: alternately to the two training environments.
     let half = |first: usize| train.select(&(first..train.len()).step_by(2).collect::<Vec<_>>());
@@ -131,13 +133,13 @@ fn two_colored(sources: &[ImageSource], seed: u64) -> Result<Opened, DataError> 
 }
 
 /// Training set, balanced hold-out, and the test set as it is and with the upper half black.
-pub(super) fn domino_parts(
+pub(super) fn domino_parts<'h>(
     sources: &[ImageSource],
     top: &[Images; 2],
     bottom: &[Images; 2],
     classes: DominoClasses,
     seed: u64,
-) -> Result<Opened, DataError> {
+) -> Result<Opened<'h>, DataError> {
     fn of([train, test]: &[Images; 2]) -> DominoSource<'_> {
         DominoSource { train, test }
     }
@@ -152,16 +154,16 @@ pub(super) fn domino_parts(
 }
 
 /// Licence, citation and files of the sources, with the parts.
-fn opened<const N: usize>(
+fn opened<'h, const N: usize>(
     sources: &[ImageSource],
-    parts: [Result<(&'static str, OpenedSplit), DataError>; N],
-) -> Result<Opened, DataError> {
+    parts: [Result<(&'static str, OpenedSplit<'h>), DataError>; N],
+) -> Result<Opened<'h>, DataError> {
     let joined = |of: fn(&ImageSource) -> String| {
         let mut each: Vec<String> = sources.iter().map(of).collect();
         each.dedup();
         each.join("; ")
     };
-    let named = |(name, split): (&str, OpenedSplit)| OpenedSplit { name: name.to_owned(), ..split };
+    let named = |(name, split): (&str, OpenedSplit<'h>)| OpenedSplit { name: name.to_owned(), ..split };
     Ok(Opened {
         origin: joined(|source| source.label().to_owned()),
         licence: joined(|source| source.licence().to_owned()),
@@ -172,12 +174,12 @@ fn opened<const N: usize>(
 }
 
 /// A split of images whose classes have names.
-pub(super) fn images(images: impl Examples + 'static, class_names: &[String]) -> OpenedSplit {
+pub(super) fn images<'h>(images: impl Examples + 'h, class_names: &[String]) -> OpenedSplit<'h> {
     OpenedSplit { class_names: class_names.to_vec(), ..examples(images) }
 }
 
 /// A split of images with groups, whose classes have the groups' names; without groups, their numbers.
-pub(super) fn examples(images: impl Examples + 'static) -> OpenedSplit {
+pub(super) fn examples<'h>(images: impl Examples + 'h) -> OpenedSplit<'h> {
     let groups = images.groups().cloned();
     let class_names = match &groups {
         Some(groups) => groups.class_names().to_vec(),
@@ -195,7 +197,7 @@ pub(super) fn examples(images: impl Examples + 'static) -> OpenedSplit {
     }
 }
 
-fn table(name: &str, table: &Table) -> OpenedSplit {
+fn table(name: &str, table: &Table) -> OpenedSplit<'static> {
     OpenedSplit {
         name: name.to_owned(),
         rows: table.len(),
@@ -209,13 +211,13 @@ fn table(name: &str, table: &Table) -> OpenedSplit {
 }
 
 /// The training part with fewer rows in some classes.
-fn imbalanced(
+fn imbalanced<'h>(
     entry: &Entry,
-    splits: Vec<OpenedSplit>,
+    splits: Vec<OpenedSplit<'h>>,
     imbalance: ClassImbalance,
     seed: u64,
-) -> Result<Vec<OpenedSplit>, DataError> {
-    let one = |split: OpenedSplit| -> Result<OpenedSplit, DataError> {
+) -> Result<Vec<OpenedSplit<'h>>, DataError> {
+    let one = |split: OpenedSplit<'h>| -> Result<OpenedSplit<'h>, DataError> {
         if split.name != "train" {
             return Ok(split);
         }
@@ -226,7 +228,7 @@ fn imbalanced(
         let rows = imbalance.subset(&split.labels, split.class_names.len(), seed)?;
         let labels = rows.iter().map(|&row| split.labels[row]).collect();
         let groups = split.groups.as_ref().map(|groups| groups.select(&rows)).transpose()?;
-        let images: Box<dyn Examples> = Box::new(Subset { images, labels, groups: groups.clone(), rows });
+        let images: Box<dyn Examples + 'h> = Box::new(Subset { images, labels, groups: groups.clone(), rows });
         let labels = images.labels().to_vec();
         Ok(OpenedSplit { rows: labels.len(), labels, groups, images: Some(images), published_groups: None, ..split })
     };
@@ -234,14 +236,14 @@ fn imbalanced(
 }
 
 /// Some rows of a set.
-struct Subset {
-    images: Box<dyn Examples>,
+struct Subset<'h> {
+    images: Box<dyn Examples + 'h>,
     rows: Vec<usize>,
     labels: Vec<u32>,
     groups: Option<Groups>,
 }
 
-impl Examples for Subset {
+impl Examples for Subset<'_> {
     fn shape(&self) -> [usize; 3] {
         self.images.shape()
     }

@@ -48,7 +48,7 @@ pub struct Share {
 }
 
 impl Facts {
-    pub fn of(entry: &Entry, opened: &Opened) -> Self {
+    pub fn of(entry: &Entry, opened: &Opened<'_>) -> Self {
         Self {
             name: entry.name.to_owned(),
             description: entry.description.to_owned(),
@@ -72,7 +72,7 @@ impl Facts {
 }
 
 impl Split {
-    fn of(split: &OpenedSplit) -> Self {
+    fn of(split: &OpenedSplit<'_>) -> Self {
         let counts = split.class_counts();
         let share = |name: String, rows, published| Share { name, rows, published };
         let group_counts = split.groups.as_ref().map(isorate_data::Groups::counts).unwrap_or_default();

@@ -9,7 +9,7 @@ use super::text::{percent, thousands};
 /// More groups than these are not told apart on a page: then it is classes, and of those the first.
 const MOST_STRIPS: usize = 24;
 
-pub fn sheet(entry: &Entry, opened: &Opened, seed: u64) -> anyhow::Result<ContactSheet> {
+pub fn sheet(entry: &Entry, opened: &Opened<'_>, seed: u64) -> anyhow::Result<ContactSheet> {
     let Some(split) = opened.splits.iter().find(|split| split.images.is_some()) else {
         anyhow::bail!("{}: it has no images to draw\nhint: leave --out out", entry.name);
     };
@@ -41,7 +41,7 @@ struct Part {
 }
 
 /// The groups, if there are few enough; else each class in two: where attribute and class agree, and where they do not; else the classes.
-fn parts(split: &OpenedSplit) -> Vec<Part> {
+fn parts(split: &OpenedSplit<'_>) -> Vec<Part> {
     let by = |count: usize, name: &dyn Fn(usize) -> String, of: &dyn Fn(usize) -> usize| {
         let mut parts: Vec<Part> = (0..count).map(|index| Part { name: name(index), rows: Vec::new() }).collect();
         for row in 0..split.rows {
@@ -63,7 +63,7 @@ fn parts(split: &OpenedSplit) -> Vec<Part> {
     }
 }
 
-fn strip(split: &OpenedSplit, mut part: Part, seed: u64) -> anyhow::Result<Strip> {
+fn strip(split: &OpenedSplit<'_>, mut part: Part, seed: u64) -> anyhow::Result<Strip> {
     let detail = format!("{} rows, {}%", thousands(part.rows.len()), percent(part.rows.len(), split.rows));
     part.rows.shuffle(&mut stream(seed, &format!("contact sheet {}", part.name), 0));
     part.rows.truncate(MOST_PICTURES);
