@@ -11,6 +11,9 @@
 //! 4. A CSV or parquet file of numbers with a label column, or an image file, becomes a [`Table`] through [`read_table_file`];
 //!    [`Treatment`] centres or standardizes it, [`ClassMoments`] measures what a diagnosis needs, [`step_imbalance`] makes it imbalanced.
 //!
+//! 5. An [`ImageSet`] of the hub is opened as [`ShardedImages`] from files, or as [`HubImages`] from the cache of verified files; images
+//!    are decoded when they are asked for. [`Batches`] iterate these and every other set of [`Examples`], shuffled or balanced by group.
+//!
 //! Every random choice comes from a [`stream`] of its own, derived from one seed, so the same call gives the same bytes.
 //!
 //! ```
@@ -46,6 +49,7 @@ mod examples;
 mod footer;
 mod geometry;
 mod groups;
+mod hub_images;
 mod idx;
 mod image_set;
 mod images;
@@ -76,6 +80,7 @@ pub use error::{DataError, Mismatch};
 pub use examples::Examples;
 pub use geometry::{Normalization, Step};
 pub use groups::Groups;
+pub use hub_images::{HubImages, set_aside};
 pub use idx::{parse_idx_images, parse_idx_labels};
 pub use image_set::{IMAGE_SETS, ImageSet, Published, Variable};
 pub use images::Images;
