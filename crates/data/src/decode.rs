@@ -99,10 +99,10 @@ impl<'a> Pixels<'a> {
                 Ok((found, _)) => Some(DataError::ImageShape {
                     name: block.file.clone(),
                     row: block.row(i),
-                    column: self.column.to_owned(),
+                    column: self.column.into(),
                     expected,
                     found,
-                    like: like.clone(),
+                    like: like.clone().into(),
                 }),
                 Err(error) => Some(error),
             })

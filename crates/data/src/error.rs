@@ -100,13 +100,13 @@ pub enum DataError {
         /// The row.
         row: usize,
         /// The column.
-        column: String,
+        column: Box<str>,
         /// Channels, height and width it must have.
         expected: [usize; 3],
         /// Channels, height and width of this row.
         found: [usize; 3],
         /// Which images have the expected size.
-        like: String,
+        like: Box<str>,
     },
     /// A label is not the index of a class.
     #[error("{name}: row {row}: {column} {label} is outside 0..{classes}")]
@@ -172,7 +172,7 @@ pub enum DataError {
     },
     /// A set is not in the hub's cache, or its files there are not what they must be.
     #[error(transparent)]
-    Hub(#[from] isorate_hub::HubError),
+    Hub(Box<isorate_hub::HubError>),
     /// A file of the hub is not what its reader expected; it was set aside in the cache.
     #[error("{error}\nhint: the file was set aside as {}; `isorate fetch {set}` takes it again", aside.display())]
     SetAside {
@@ -189,7 +189,7 @@ pub enum DataError {
         /// What is wrong with the file.
         error: Box<DataError>,
         /// Why it is still there.
-        hub_error: isorate_hub::HubError,
+        hub_error: Box<isorate_hub::HubError>,
     },
     /// A matrix factorization did not converge.
     #[error("{what} did not converge on a {rows} × {columns} matrix")]
@@ -212,6 +212,12 @@ pub struct Mismatch<'a> {
     pub expected: String,
     /// What is there.
     pub found: String,
+}
+
+impl From<isorate_hub::HubError> for DataError {
+    fn from(error: isorate_hub::HubError) -> Self {
+        Self::Hub(Box::new(error))
+    }
 }
 
 impl DataError {

@@ -90,6 +90,6 @@ pub fn set_aside(hub: &Hub, fetched: &Fetched, error: DataError) -> DataError {
     let Some(file) = fetched.files.iter().find(blamed) else { return error };
     match hub.set_aside(file, &mismatch.expected, &mismatch.found) {
         Ok(aside) => DataError::SetAside { set: file.source.clone(), error: Box::new(error), aside },
-        Err(hub_error) => DataError::NotSetAside { error: Box::new(error), hub_error },
+        Err(hub_error) => DataError::NotSetAside { error: Box::new(error), hub_error: Box::new(hub_error) },
     }
 }

@@ -13,6 +13,9 @@
 //! 4. A CSV or parquet file of numbers with a label column, or an image file, becomes a [`Table`] through [`read_table_file`];
 //!    [`Treatment`] centres or standardizes it, [`ClassMoments`] measures what a diagnosis needs, [`step_imbalance`] makes it imbalanced.
 //!
+//! 5. An [`ImageSet`] of the hub is opened as [`ShardedImages`] from files, or as [`HubImages`] from the cache of verified files; images
+//!    are decoded when they are asked for. [`Batches`] iterate these and every other set of [`Examples`], shuffled or balanced by group.
+//!
 //! Every random choice comes from a [`stream`] of its own, derived from one seed, so the same call gives the same bytes.
 //!
 //! ```

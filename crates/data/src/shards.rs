@@ -144,7 +144,7 @@ impl<R: Read + Seek> Shard<R> {
             rows = rows.min(column.available(group, &mut self.reader, &self.name, self.row)?);
         }
         let columns = self.columns.iter_mut().map(|column| column.take(rows)).collect();
-        let block = Block { file: self.name.clone(), first_row: self.row, rows, columns };
+        let block = Block { file: self.name.clone(), first_row: self.row, columns };
         self.left -= rows;
         self.row += rows;
         Ok(Some(block))
