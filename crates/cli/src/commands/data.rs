@@ -38,7 +38,8 @@ struct Row {
     form: &'static str,
     description: &'static str,
     /// Of the complete set, by split.
-    rows: Vec<(&'static str, usize)>,
+    hub_rows: &'static [(&'static str, usize)],
+    embedded_rows: &'static [(&'static str, usize)],
     made_of: &'static [&'static str],
     embedded: bool,
     licence: Option<&'static str>,
@@ -63,9 +64,10 @@ impl Row {
             name: entry.name,
             form: entry.form.name(),
             description: entry.description,
-            rows: entry.rows.to_vec(),
+            hub_rows: entry.hub_rows,
+            embedded_rows: entry.embedded_rows,
             made_of: entry.made_of,
-            embedded: entry.embedded,
+            embedded: entry.is_embedded(),
             licence: source.map(|source| source.licence.as_str()),
             hub: source.map(row).transpose()?,
         })
@@ -85,12 +87,16 @@ impl Row {
 
 fn table(rows: &[Row]) -> Table {
     let of = |row: &Row| {
-        let counts: Vec<String> = row.rows.iter().map(|(_, count)| text::thousands(*count)).collect();
+        let counts = |rows: &[(&str, usize)]| {
+            let counts: Vec<String> = rows.iter().map(|(_, count)| text::thousands(*count)).collect();
+            if counts.is_empty() { "–".into() } else { counts.join(" + ") }
+        };
         vec![
             Cell::text(row.name),
             Cell::text(row.form),
             Cell::text(row.description),
-            Cell::text(if counts.is_empty() { "–".into() } else { counts.join(" + ") }),
+            Cell::text(counts(row.embedded_rows)),
+            Cell::text(counts(row.hub_rows)),
             Cell::text(row.place()),
             Cell::text(row.licence.unwrap_or("–")),
         ]
@@ -101,7 +107,8 @@ fn table(rows: &[Row]) -> Table {
             Column::new("name", Align::Left),
             Column::new("form", Align::Left),
             Column::new("what", Align::Wrapped),
-            Column::new("rows", Align::Right),
+            Column::new("rows in the program", Align::Right),
+            Column::new("rows on the hub", Align::Right),
             Column::new("where", Align::Wrapped),
             Column::new("licence", Align::Wrapped),
         ],

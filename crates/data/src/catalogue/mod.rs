@@ -44,12 +44,12 @@ pub struct Entry {
     pub description: &'static str,
     /// What its rows are.
     pub form: Form,
-    /// Rows by split: of the complete set if it is the hub's, else as it comes with the program or is made.
-    pub rows: &'static [(&'static str, usize)],
+    /// Rows of the complete set by split, for a set of the hub.
+    pub hub_rows: &'static [(&'static str, usize)],
+    /// Rows by split as the set comes with the program, or is made of sets that do.
+    pub embedded_rows: &'static [(&'static str, usize)],
     /// The sets that it is made of; empty for one that is its own source.
     pub made_of: &'static [&'static str],
-    /// Whether it can be had without the hub.
-    pub embedded: bool,
 }
 
 /// All of them: first what is its own source, then what is made of it.
@@ -57,13 +57,20 @@ pub fn catalogue() -> &'static [Entry] {
     &ENTRIES
 }
 
-const fn entry(name: &'static str, form: Form, description: &'static str, rows: &'static [(&'static str, usize)]) -> Entry {
-    Entry { name, description, form, rows, made_of: &[], embedded: false }
+type Rows = &'static [(&'static str, usize)];
+
+const fn entry(name: &'static str, form: Form, description: &'static str, hub_rows: Rows) -> Entry {
+    Entry { name, description, form, hub_rows, embedded_rows: &[], made_of: &[] }
 }
 
 impl Entry {
-    const fn embedded(self) -> Self {
-        Self { embedded: true, ..self }
+    const fn embedded(self, embedded_rows: Rows) -> Self {
+        Self { embedded_rows, ..self }
+    }
+
+    /// Whether it can be had without the hub.
+    pub fn is_embedded(&self) -> bool {
+        !self.embedded_rows.is_empty()
     }
 
     const fn of(self, made_of: &'static [&'static str]) -> Self {
@@ -76,9 +83,12 @@ impl Entry {
     }
 }
 
+/// MNIST and Fashion-MNIST in the program.
+const SUBSETS: Rows = &[("train", 12_000), ("test", 4_000)];
+
 static ENTRIES: [Entry; 19] = [
-    entry("mnist", Form::Images, "handwritten digits, 28×28 grey", &[("train", 60_000), ("test", 10_000)]).embedded(),
-    entry("fashion-mnist", Form::Images, "articles of clothing, 28×28 grey", &[("train", 60_000), ("test", 10_000)]).embedded(),
+    entry("mnist", Form::Images, "handwritten digits, 28×28 grey", &[("train", 60_000), ("test", 10_000)]).embedded(SUBSETS),
+    entry("fashion-mnist", Form::Images, "articles of clothing, 28×28 grey", &[("train", 60_000), ("test", 10_000)]).embedded(SUBSETS),
     entry("cifar-10", Form::Images, "photographs of ten kinds of things, 32×32 colour", &[("train", 50_000), ("test", 10_000)]),
     entry("cifar-100", Form::Images, "photographs of a hundred kinds of things, 32×32 colour", &[("train", 50_000), ("test", 10_000)]),
     entry(
@@ -100,16 +110,16 @@ static ENTRIES: [Entry; 19] = [
         &[("train", 392_702), ("validation_matched", 9_815), ("validation_mismatched", 9_832)],
     ),
     entry("tiny-stories", Form::Text, "short stories in simple English", &[("train", 2_119_719), ("validation", 21_990)]),
-    entry("sotu", Form::Text, "State of the Union addresses of the presidents of the United States", &[]).embedded(),
-    entry("wine-quality", Form::Numbers, "red wines: 11 measurements; class: grade", &[("all", 1_599)]).embedded(),
+    entry("sotu", Form::Text, "State of the Union addresses of the presidents of the United States", &[]).embedded(&[]),
+    entry("wine-quality", Form::Numbers, "red wines: 11 measurements; class: grade", &[]).embedded(&[("all", 1_599)]),
     entry("bert-base-uncased", Form::Weights, "BERT, 12 layers, 768 wide, with its tokenizer", &[]),
     entry("resnet-50", Form::Weights, "ResNet-50 trained on ImageNet", &[]),
     entry("colored-mnist", Form::Images, "digits in ten colours that agree with the digit for 99% in training", &[])
         .of(&["mnist"])
-        .embedded(),
+        .embedded(SUBSETS),
     entry("biased-mnist", Form::Images, "white digits on ten colours that agree with the digit for 99% in training", &[])
         .of(&["mnist"])
-        .embedded(),
+        .embedded(SUBSETS),
     entry(
         "two-colored-mnist",
         Form::Images,
@@ -117,7 +127,7 @@ static ENTRIES: [Entry; 19] = [
         &[],
     )
     .of(&["mnist"])
-    .embedded(),
+    .embedded(&[("train-80%", 6_000), ("train-90%", 6_000), ("test", 4_000)]),
     entry(
         "dominoes-fashion",
         Form::Images,
@@ -125,7 +135,7 @@ static ENTRIES: [Entry; 19] = [
         &[],
     )
     .of(&["mnist", "fashion-mnist"])
-    .embedded(),
+    .embedded(&[("train", 2_000), ("balanced", 400), ("test", 800), ("core-only", 800)]),
     entry(
         "dominoes-cifar",
         Form::Images,
@@ -140,10 +150,8 @@ static ENTRIES: [Entry; 19] = [
         &[],
     )
     .of(&["fashion-mnist"])
-    .embedded(),
-    entry("mixture", Form::Numbers, "the Gaussian mixture of the theory: priors 0.6, 0.3, 0.1, mean norm 1, noise 1", &[("train", 10_000)])
-        .of(&["nothing"])
-        .embedded(),
+    .embedded(&[("train", 5_000), ("validation", 800), ("test", 1_600)]),
+    entry("mixture", Form::Numbers, "the Gaussian mixture of the theory: priors 0.6, 0.3, 0.1, mean norm 1, noise 1", &[]).of(&["seed"]).embedded(&[("train", 10_000)]),
 ];
 
 /// The data set of this name.
