@@ -150,8 +150,9 @@ fn experiments_run_on_images_from_idx_files() {
     assert!(ids(&embedded).iter().zip(ids(&from_idx)).all(|(a, b)| *a != b), "{embedded}{from_idx}");
     let stores = ["a", "b"].map(|store| isorate_results::Store::open(&workplace.path().join(store)).unwrap());
     for (a, b) in ids(&embedded).iter().zip(ids(&from_idx)) {
-        let [a, b] = [(&stores[0], a.as_str()), (&stores[1], b.as_str())]
-            .map(|(store, id)| store.read("f1", id.trim_end_matches(".parquet")).unwrap());
+        let [a, b] = [(&stores[0], a.as_str()), (&stores[1], b.as_str())].map(|(store, id)| {
+            store.read("f1", &serde_json::from_value(Value::from(id.trim_end_matches(".parquet"))).unwrap()).unwrap()
+        });
         assert_eq!(a.records, b.records);
         assert_eq!(b.header.spec["data"]["source"], "idx");
         assert_ne!(a.header.provenance.data, b.header.provenance.data);

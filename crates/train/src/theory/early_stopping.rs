@@ -306,7 +306,8 @@ mod tests {
         let text = include_str!("../../../../paper/experiments/f4.toml").replacen("samples = [400]", "samples = [20]", 1);
         let experiment = Experiment::parse(&text, "f4", "f4.toml").expect("valid");
         let crate::Kind::Theory(theory) = &experiment.kind else { panic!("a theory experiment") };
-        let run = crate::Theory::at(theory, crate::Scale::Smoke).expect("there");
+        let run =
+            crate::Theory::at(theory, crate::Scale::Smoke, &isorate_data::Origin::Embedded).expect("no data").expect("there");
         let Err(error) = run.execute() else { panic!("must be refused") };
         assert!(error.to_string().contains("has no example of class"), "{error}");
     }
