@@ -1,13 +1,11 @@
 //! A hub with its cache: plan, fetch, use, set aside.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
+use crate::check::{Check, bad, check};
 use crate::client::Client;
-use crate::digest::measure;
 use crate::files::{Fetched, FileState, Plan, PlannedFile, VerifiedFile};
 use crate::listing::select;
 use crate::lock_file::{Entry, LockFile, LockedFile};
@@ -95,13 +93,13 @@ impl Hub {
         let (mut files, mut missing) = (Vec::new(), Vec::new());
         for file in &entry.files {
             let path = self.cache.snapshot(source, &entry.commit, &file.path);
-            match self.check(source, file, &path, progress)? {
+            match check(source, file, &path, progress)? {
                 Check::Good(file) => files.push(file),
                 Check::Missing => missing.push(file.path.as_str()),
                 Check::Bad { .. } => {
                     let claim = self.cache.claim(source, &|| progress.see(&Event::Queued { source: &source.name }))?;
                     // A fetch may have repaired it while this waited.
-                    match self.check(source, file, &path, progress)? {
+                    match check(source, file, &path, progress)? {
                         Check::Good(file) => files.push(file),
                         Check::Missing => missing.push(file.path.as_str()),
                         Check::Bad { expected, found } => {
@@ -200,72 +198,4 @@ impl Hub {
             _ => FileState::Missing,
         }
     }
-
-    /// Reads a file and compares it with what it must be.
-    pub(crate) fn check(
-        &self,
-        source: &Source,
-        file: &LockedFile,
-        path: &Path,
-        progress: &dyn Progress,
-    ) -> Result<Check, HubError> {
-        let length = match fs_err::metadata(path) {
-            Ok(found) => found.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Check::Missing),
-            Err(error) => return Err(error.into()),
-        };
-        if length != file.bytes {
-            let expected = format!("{} bytes", file.bytes);
-            return Ok(Check::Bad { expected, found: format!("{length} bytes{}", beginning(path)) });
-        }
-        let last = Cell::new(Instant::now());
-        let watch = |done| {
-            if done == file.bytes || last.get().elapsed() >= Duration::from_millis(100) {
-                last.set(Instant::now());
-                progress.see(&Event::Checking { file: &file.path, done, bytes: file.bytes });
-            }
-        };
-        let found = measure(path, file.storage(), &watch)?;
-        if let Some(sha256) = &file.sha256
-            && *sha256 != found.sha256
-        {
-            let found = format!("sha256 {}{}", found.sha256, beginning(path));
-            return Ok(Check::Bad { expected: format!("sha256 {sha256}"), found });
-        }
-        if file.oid != found.oid {
-            let found = format!("object id {}, sha256 {}{}", found.oid, found.sha256, beginning(path));
-            return Ok(Check::Bad { expected: format!("object id {}", file.oid), found });
-        }
-        Ok(Check::Good(VerifiedFile {
-            source: source.name.clone(),
-            split: file.split.clone(),
-            name: file.path.clone(),
-            path: path.to_owned(),
-            bytes: file.bytes,
-            sha256: found.sha256,
-        }))
-    }
-}
-
-/// What became of a comparison.
-pub(crate) enum Check {
-    Good(VerifiedFile),
-    Missing,
-    Bad { expected: String, found: String },
-}
-
-pub(crate) fn bad(source: &Source, file: &str, expected: String, found: String, aside: PathBuf) -> HubError {
-    HubError::BadFile { name: source.name.clone(), file: file.to_owned(), expected, found, aside }
-}
-
-/// How a file begins, where that tells what it is: an error page, or a pointer of LFS.
-fn beginning(path: &Path) -> String {
-    use std::io::Read as _;
-    let mut start = Vec::new();
-    let read = fs_err::File::open(path).and_then(|file| file.take(48).read_to_end(&mut start));
-    let text = std::str::from_utf8(&start).unwrap_or_default();
-    if read.is_err() || text.is_empty() || text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
-        return String::new();
-    }
-    format!(", beginning with {text:?}")
 }

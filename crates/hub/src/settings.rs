@@ -32,7 +32,7 @@ impl Default for Patience {
         Self {
             retries: 4,
             first_wait: Duration::from_millis(500),
-            longest_wait: Duration::from_secs(120),
+            longest_wait: Duration::from_mins(2),
             connect: Duration::from_secs(10),
             silence: Duration::from_secs(30),
         }
@@ -93,7 +93,7 @@ fn is_true(value: &str) -> bool {
 }
 
 /// `~` at the beginning is the home folder, as in huggingface_hub.
-fn expand<'a>(variable: &'a dyn Fn(&str) -> Option<String>) -> impl Fn(String) -> PathBuf + 'a {
+fn expand(variable: &dyn Fn(&str) -> Option<String>) -> impl Fn(String) -> PathBuf {
     move |path| match (path.strip_prefix('~'), variable("HOME")) {
         (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => PathBuf::from(home + rest),
         _ => PathBuf::from(path),

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{CARD, Place, Seen, TEST, TRAIN, commit, noise, repository};
@@ -36,7 +37,7 @@ fn a_fetch_takes_what_the_manifest_names_and_a_second_one_asks_for_nothing() {
     assert_eq!(place.hub.requests(), []);
 }
 
-/// The names are those of huggingface_hub: `blobs/` by SHA-256 or git's id, links from `snapshots/`.
+/// The names are those of the Python client: `blobs/` by SHA-256 or git's id, links from `snapshots/`.
 #[test]
 fn the_cache_has_the_layout_of_huggingface_hub() {
     let place = Place::new();
@@ -80,7 +81,7 @@ fn a_bad_file_is_set_aside_and_the_next_fetch_repairs_it() {
         // Through the link, as another program would.
         fs_err::write(place.file(path), &bytes).unwrap();
         let error = hub.cached(&place.digits, &()).unwrap_err();
-        text += &format!("{}\n\n", place.plain_error(&error));
+        write!(text, "{}\n\n", place.plain_error(&error)).unwrap();
         let HubError::BadFile { file, aside, .. } = error else { panic!("{error}") };
         assert_eq!((file.as_str(), fs_err::read(aside).unwrap()), (path, bytes));
         // It is gone, not only hidden.
