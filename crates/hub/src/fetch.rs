@@ -110,7 +110,14 @@ impl Hub {
         let writing = |error| HubError::writing(self.cache.folder(), error);
         fs_err::create_dir_all(&downloads).map_err(writing)?;
         let arrived = self.client()?.download(source, commit, (&file.path, file.bytes), &downloads, progress);
-        let arrived = arrived.map_err(|error| if let HubError::Io(error) = error { writing(error) } else { error })?;
+        let arrived = arrived.map_err(|error| match error {
+            // The client does not say where it could not write.
+            HubError::Io(error) => {
+                let at = std::io::Error::new(error.kind(), format!("{}: {error}", downloads.display()));
+                writing(at)
+            }
+            other => other,
+        })?;
         match check(source, file, &arrived, progress)? {
             Check::Good(good) => {
                 let blob = file.blob(&good.sha256);

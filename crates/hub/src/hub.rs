@@ -90,11 +90,16 @@ impl Hub {
             let files = format!("never fetched at revision {}", source.revision);
             return Err(HubError::Missing { name: source.name.clone(), folder: folder(), files });
         };
+        let present = entry.files.iter().map(|file| file.bytes).sum();
+        progress.see(&Event::Begun { source: &source.name, present, missing: 0 });
         let (mut files, mut missing) = (Vec::new(), Vec::new());
         for file in &entry.files {
             let path = self.cache.snapshot(source, &entry.commit, &file.path);
             match check(source, file, &path, progress)? {
-                Check::Good(file) => files.push(file),
+                Check::Good(good) => {
+                    progress.see(&Event::Verified { file: &file.path, bytes: file.bytes, downloaded: false });
+                    files.push(good);
+                }
                 Check::Missing => missing.push(file.path.as_str()),
                 Check::Bad { .. } => {
                     let claim = self.cache.claim(source, &|| progress.see(&Event::Queued { source: &source.name }))?;
@@ -146,8 +151,7 @@ impl Hub {
 
     /// What the lock file knows of a source, if that is what the manifest asks for.
     fn known(&self, source: &Source) -> Result<Option<Entry>, HubError> {
-        let patterns = || source.files.iter().map(|rule| format!("{} {}", rule.split, rule.pattern));
-        let entry = self.lock.entry(source)?.filter(|entry| entry.patterns.iter().cloned().eq(patterns()));
+        let entry = self.lock.entry(source)?.filter(|entry| patterns(source).eq(entry.patterns.iter().cloned()));
         let Some(mut entry) = entry else { return Ok(None) };
         for file in &mut entry.files {
             let wrong = |what: &str| HubError::Lock {
@@ -184,9 +188,27 @@ impl Hub {
             return Err(HubError::Offline { name: source.name.clone(), what: "its listing is not in the lock file".into() });
         }
         let client = self.client()?;
-        let commit = if source.is_pinned() { source.revision.clone() } else { client.commit_of(source, progress)? };
-        let files = select(source, &commit, &client.list(source, &commit, progress)?)?;
-        let patterns = source.files.iter().map(|rule| format!("{} {}", rule.split, rule.pattern)).collect();
+        // A manifest that takes other files than before keeps the commit, and what was found of the files.
+        let before = self.lock.entry(source)?;
+        let commit = match &before {
+            _ if source.is_pinned() => source.revision.clone(),
+            Some(before) => before.commit.clone(),
+            None => client.commit_of(source, progress)?,
+        };
+        let mut files = select(source, &commit, &client.list(source, &commit, progress)?)?;
+        for file in &mut files {
+            let known = before.as_ref().and_then(|before| before.files.iter().find(|other| other.path == file.path));
+            let Some(known) = known else { continue };
+            if known.oid != file.oid {
+                return Err(HubError::Lock {
+                    path: self.lock.path().to_owned(),
+                    reason: format!("{}: {}: the hub lists another content at the same commit", source.name, file.path),
+                    how: "a commit cannot change: look at HF_ENDPOINT",
+                });
+            }
+            file.sha256 = file.sha256.take().or_else(|| known.sha256.clone());
+        }
+        let patterns = patterns(source).collect();
         let (name, id, revision) = (source.name.clone(), source.id.clone(), source.revision.clone());
         Ok((Entry { name, id, revision, commit, patterns, files }, true))
     }
@@ -198,4 +220,9 @@ impl Hub {
             _ => FileState::Missing,
         }
     }
+}
+
+/// What chooses the files of a source, as the lock file has it.
+fn patterns(source: &Source) -> impl Iterator<Item = String> {
+    source.files.iter().map(|rule| format!("{} {}", rule.split, rule.pattern))
 }

@@ -198,6 +198,24 @@ fn a_branch_that_moves_is_told_and_not_followed() {
     assert_eq!(hub.cached(&main, &()).unwrap(), first);
 }
 
+/// A new version of the program may take more files: at the same commit, without forgetting what was found.
+#[test]
+fn a_manifest_that_takes_more_files_keeps_the_commit() {
+    let place = Place::new();
+    let mut main = place.digits.clone();
+    main.revision = "main".into();
+    let all = main.files.clone();
+    main.files.retain(|rule| rule.split == "test");
+    let hub = place.client();
+    let first = hub.fetch(&main, &()).unwrap();
+    place.hub.push("ylecun/mnist", commit().file(TEST, noise(4, 90_000)));
+    main.files = all;
+    let second = hub.fetch(&main, &()).unwrap();
+    assert_eq!((second.commit, second.files.len()), (first.commit, 4));
+    assert_eq!(second.files[1], first.files[0]);
+    assert_eq!(place.hub.downloads(), [TEST, CARD, TRAIN[0], TRAIN[1]]);
+}
+
 #[test]
 fn a_further_manifest_replaces_sources_of_the_same_name() {
     let place = Place::new();

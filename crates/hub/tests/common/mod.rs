@@ -139,7 +139,7 @@ pub fn hasty() -> Patience {
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_secs(5),
         connect: Duration::from_secs(5),
-        silence: Duration::from_millis(500),
+        silence: Duration::from_secs(2),
     }
 }
 
