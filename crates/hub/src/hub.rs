@@ -68,14 +68,17 @@ impl Hub {
     pub fn plan(&self, source: &Source, progress: &dyn Progress) -> Result<Plan, HubError> {
         let source = self.source(source);
         let (entry, _) = self.wanted(source, progress)?;
-        let files = entry.files.iter().map(|file| PlannedFile {
-            path: file.path.clone(),
-            split: file.split.clone(),
-            bytes: file.bytes,
-            sha256: file.sha256.clone(),
-            state: self.state(source, &entry.commit, file),
-        });
-        Ok(Plan { name: source.name.clone(), commit: entry.commit.clone(), files: files.collect() })
+        Ok(self.as_plan(source, &entry))
+    }
+
+    /// What the cache holds of a source that was fetched at its revision, by the lock file, names and sizes; nothing if it never
+    /// was. The network is not used.
+    ///
+    /// # Errors
+    /// [`HubError::Lock`], [`HubError::Io`].
+    pub fn held(&self, source: &Source) -> Result<Option<Plan>, HubError> {
+        let source = self.source(source);
+        Ok(self.known(source)?.map(|entry| self.as_plan(source, &entry)))
     }
 
     /// The files of a source from the cache, each read and checked; the network is not used.
@@ -139,6 +142,17 @@ impl Hub {
         let text = format!("{}: {}\nsha256 {}\nexpected {expected}\nfound {found}\n", file.source, file.name, file.sha256);
         fs_err::write(note, text)?;
         Ok(aside)
+    }
+
+    fn as_plan(&self, source: &Source, entry: &Entry) -> Plan {
+        let files = entry.files.iter().map(|file| PlannedFile {
+            path: file.path.clone(),
+            split: file.split.clone(),
+            bytes: file.bytes,
+            sha256: file.sha256.clone(),
+            state: self.state(source, &entry.commit, file),
+        });
+        Plan { name: source.name.clone(), commit: entry.commit.clone(), files: files.collect() }
     }
 
     pub(crate) fn client(&self) -> Result<&Client, HubError> {

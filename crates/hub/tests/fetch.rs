@@ -54,6 +54,7 @@ fn a_plan_says_what_is_there_and_changes_nothing() {
     let plan = hub.plan(&place.digits, &()).unwrap();
     assert_eq!((plan.files.len(), plan.to_download(), plan.present()), (4, 600_015, 0));
     assert!(!place.cache().exists());
+    assert_eq!(hub.held(&place.digits).unwrap(), None);
     hub.fetch(&place.digits, &()).unwrap();
     fs_err::remove_file(place.file(TRAIN[0])).unwrap();
     fs_err::write(place.file(TEST), "short").unwrap();
@@ -63,6 +64,7 @@ fn a_plan_says_what_is_there_and_changes_nothing() {
     assert_eq!(state(TRAIN[1]), FileState::Present);
     assert_eq!(state(TEST), FileState::WrongSize(5));
     assert_eq!((plan.to_download(), plan.present()), (400_000, 200_015));
+    assert_eq!(hub.held(&place.digits).unwrap(), Some(plan));
 }
 
 /// A truncated file, an altered one, an error page in the place of data: none is ever handed out.
