@@ -152,7 +152,8 @@ impl Response {
 
     /// Status line and headers; the length is that of the whole body, whether or not it is sent.
     pub fn head(&self) -> String {
-        let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers: Vec<String> = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+        let headers = headers.concat();
         format!("HTTP/1.1 {} {}\r\n{headers}Content-Length: {}\r\n\r\n", self.status, reason(self.status), self.body.len())
     }
 

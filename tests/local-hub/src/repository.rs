@@ -66,7 +66,7 @@ impl File {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat()
 }
 
 /// A state of a repository: the complete set of its files.
@@ -123,8 +123,8 @@ impl Commit {
     /// Name of the commit: the one given, or one that its paths and contents decide.
     pub fn id(&self) -> String {
         self.id.clone().unwrap_or_else(|| {
-            let tree: String = self.files.iter().map(|(path, file)| format!("{} {path}\n", file.sha256)).collect();
-            sha1::hex(format!("commit\n{tree}").as_bytes())
+            let tree: Vec<String> = self.files.iter().map(|(path, file)| format!("{} {path}\n", file.sha256)).collect();
+            sha1::hex(format!("commit\n{}", tree.concat()).as_bytes())
         })
     }
 

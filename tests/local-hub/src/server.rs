@@ -210,8 +210,10 @@ fn accept(shared: &Arc<Shared>, listener: &TcpListener, storage: bool) {
         state.open.push(copy);
         let shared = Arc::clone(shared);
         state.workers.push(thread::spawn(move || {
-            // A client that goes away, or is sent away, ends its connection with an error: nothing to report.
-            let _ = Connection { shared: &shared, stream, storage }.serve();
+            // Kept so that the end of the hub can end the connection; while it is kept, the socket stays open.
+            let peer = stream.peer_addr();
+            let connection = Connection { shared: &shared, stream, storage };
+            connection.serve_and_close(peer.ok());
         }));
     }
 }
@@ -223,15 +225,22 @@ struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    fn serve(mut self) -> io::Result<()> {
+    /// Serves until one side ends it. The socket is closed with its last handle: what is unread then makes it a reset.
+    fn serve_and_close(mut self, peer: Option<SocketAddr>) {
+        // A client that goes away, or is sent away, ends its connection with an error: nothing to report.
+        let _ = self.serve();
+        self.shared.lock().open.retain(|other| other.peer_addr().ok() != peer);
+    }
+
+    fn serve(&mut self) -> io::Result<()> {
         self.stream.set_nodelay(true)?;
         while let Some(head) = Head::read(&mut self.stream)? {
             let (stage, file) = if self.storage { routes::storage_stage(&head) } else { routes::hub_stage(&head) };
-            let (index, fault) = self.record(&head, stage, file);
+            let (index, fault, releases) = self.record(&head, stage, file);
             let reset = fault.as_ref().is_some_and(|fault| fault.effect == Effect::Reset);
             // Whatever stays unread when the socket is closed resets the connection.
             let body = if reset { Vec::new() } else { head.read_rest(&mut self.stream)? };
-            let keep = self.answer(&head, &body, index, fault.as_ref())?;
+            let keep = self.answer(&head, &body, (index, releases), fault.as_ref())?;
             if !keep || head.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
                 break;
             }
@@ -239,10 +248,12 @@ impl Connection<'_> {
         Ok(())
     }
 
-    /// Enters a request into the log and finds the fault that strikes it.
-    fn record(&self, head: &Head, stage: Stage, file: Option<String>) -> (usize, Option<Fault>) {
+    /// Enters a request into the log and finds the fault that strikes it; how often `release` was called so far.
+    fn record(&self, head: &Head, stage: Stage, file: Option<String>) -> (usize, Option<Fault>, usize) {
         let mut state = self.shared.lock();
-        let fault = state.faults.iter_mut().find_map(|fault| fault.strikes(stage, file.as_deref()).then(|| fault.clone()));
+        // The page to sign in is no part of the hub: a fault that sends a client there ends there.
+        let mut faults = state.faults.iter_mut().filter(|_| head.target != SIGN_IN);
+        let fault = faults.find_map(|fault| fault.strikes(stage, file.as_deref()).then(|| fault.clone()));
         state.log.push(Request {
             method: head.method.clone(),
             target: head.target.clone(),
@@ -255,7 +266,7 @@ impl Connection<'_> {
             sent: 0,
         });
         self.shared.changed.notify_all();
-        (state.log.len() - 1, fault)
+        (state.log.len() - 1, fault, state.releases)
     }
 
     fn right_answer(&self, head: &Head, body: &[u8]) -> Response {
@@ -271,7 +282,7 @@ impl Connection<'_> {
     }
 
     /// Sends the answer as the fault lets it be; `false` when the connection is to be closed.
-    fn answer(&mut self, head: &Head, body: &[u8], index: usize, fault: Option<&Fault>) -> io::Result<bool> {
+    fn answer(&mut self, head: &Head, body: &[u8], (index, releases): (usize, usize), fault: Option<&Fault>) -> io::Result<bool> {
         let right = self.right_answer(head, body);
         let delivery = match fault {
             None => Delivery::whole(right),
@@ -287,7 +298,7 @@ impl Connection<'_> {
                 self.send_head(&delivery.response, index)?;
                 self.send(&body[..sent], index)?;
             }
-            if !(delivery.stalls && self.wait_for_release()) {
+            if !(delivery.stalls && self.wait_for_release(releases)) {
                 return Ok(false);
             }
             if !delivery.says_anything {
@@ -321,10 +332,10 @@ impl Connection<'_> {
         self.shared.changed.notify_all();
     }
 
-    /// Sleeps until `release` is called (`true`) or the hub stops.
-    fn wait_for_release(&self) -> bool {
+    /// Sleeps until `release` is called (`true`) or the hub stops; `releases` counts the calls before the request, so that
+    /// none in between is missed.
+    fn wait_for_release(&self, releases: usize) -> bool {
         let state = self.shared.lock();
-        let releases = state.releases;
         let waiting = |state: &mut State| state.releases == releases && !state.stopping;
         let state = self.shared.changed.wait_while(state, waiting).unwrap_or_else(PoisonError::into_inner);
         !state.stopping

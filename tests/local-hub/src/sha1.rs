@@ -12,7 +12,7 @@ pub fn hex(message: &[u8]) -> String {
     for block in padded.chunks_exact(64) {
         compress(&mut state, block);
     }
-    state.iter().map(|word| format!("{word:08x}")).collect()
+    state.iter().map(|word| format!("{word:08x}")).collect::<Vec<_>>().concat()
 }
 
 fn compress(state: &mut [u32; 5], block: &[u8]) {
