@@ -49,7 +49,7 @@ fn decode_jpeg(bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), String> {
 }
 
 /// All pixels of images of one size, growing block by block.
-pub(crate) struct Pixels<'a> {
+pub(crate) struct Decoded<'a> {
     column: &'a str,
     /// The shape that all images have, and why.
     shape: Option<([usize; 3], String)>,
@@ -58,7 +58,7 @@ pub(crate) struct Pixels<'a> {
     pixels: Vec<u8>,
 }
 
-impl<'a> Pixels<'a> {
+impl<'a> Decoded<'a> {
     /// For about `rows` images in `column`, of a known shape (and why it is known) or of that of the first one.
     pub(crate) fn new(column: &'a str, shape: Option<([usize; 3], String)>, rows: usize) -> Self {
         Self { column, shape, rows, pixels: Vec::new() }
