@@ -34,6 +34,9 @@ fn decode_jpeg(bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), String> {
     }
     let decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(|e| e.to_string())?;
     let (width, height) = decoder.dimensions();
+    if width.min(height) == 0 {
+        return Err(format!("{width} × {height} pixels"));
+    }
     if width.max(height) > MAX_SIDE {
         return Err(format!("{width} × {height} pixels, more than {MAX_SIDE} on a side"));
     }
