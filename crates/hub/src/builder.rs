@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use crate::cache::Cache;
 use crate::lock_file::LockFile;
-use crate::settings::{Patience, Settings};
+use crate::settings::{Patience, Settings, VARIABLES};
 use crate::{Hub, HubError, manifest};
 
 /// Makes a [`Hub`].
@@ -60,6 +60,11 @@ impl HubBuilder {
     /// # Errors
     /// [`HubError::Setting`], [`HubError::Manifest`].
     pub fn build(self) -> Result<Hub, HubError> {
+        for name in VARIABLES {
+            if let Err(std::env::VarError::NotUnicode(_)) = std::env::var(name) {
+                return Err(HubError::Setting { name, problem: "is not UTF-8".into() });
+            }
+        }
         let settings = self.0.check(&|name| std::env::var(name).ok())?;
         let replaced = match &settings.manifest {
             Some(file) => manifest::read(file)?,

@@ -49,20 +49,26 @@ pub(crate) fn failure(error: HFError) -> Failure {
             Failure::NotFound { said: said(context.as_ref().and_then(|context| context.server_message.as_deref())) }
         }
         HFError::Request { source, .. } => {
-            let stalled = source.is_timeout();
-            let unreached = source.is_connect();
+            let (stalled, unreached) = (source.is_timeout(), source.is_connect());
             // Neither a request that cannot be made nor a circle of redirects gets better.
             let lasting = source.is_builder() || source.is_redirect();
-            let causes = causes(&source.without_url());
+            let source = source.without_url();
+            let cause = cause(&source);
+            if is_no_json(&source) {
+                return Failure::Lasting { reason: format!("the answer is not what a hub gives: {cause}") };
+            }
+            if lasting {
+                return Failure::Lasting { reason: cause };
+            }
             let reason = match (stalled, unreached) {
-                (true, _) => format!("no answer in time ({causes})"),
-                (_, true) => format!("cannot be reached ({causes})"),
-                _ => format!("the answer broke off ({causes})"),
+                (true, _) => format!("no answer in time ({cause})"),
+                (_, true) => format!("cannot be reached ({cause})"),
+                _ => format!("the answer broke off ({cause})"),
             };
-            if lasting { Failure::Lasting { reason: causes } } else { Failure::Passing { reason, wait: None, limited: false } }
+            Failure::Passing { reason, wait: None, limited: false }
         }
         HFError::Xet { source, operation } => {
-            Failure::Passing { reason: format!("xet {operation} failed ({})", causes(&*source)), wait: None, limited: false }
+            Failure::Passing { reason: format!("xet {operation} failed ({})", cause(&*source)), wait: None, limited: false }
         }
         HFError::Io(error) => Failure::Io(error),
         HFError::MalformedResponse { what, .. } => Failure::Lasting { reason: format!("the answer is incomplete: {what}") },
@@ -89,18 +95,25 @@ fn said(message: Option<&str>) -> String {
     if text.is_empty() { text } else { format!(": {text}") }
 }
 
-/// An error with its causes, each once.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        next = cause.source();
+/// The innermost cause: the ones around it say that an error happened.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
     }
-    text
+    last.to_string()
+}
+
+/// Whether an answer arrived and was something else than JSON.
+fn is_no_json(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.is::<serde_json::Error>() {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 impl Failure {

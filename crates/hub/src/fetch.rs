@@ -1,8 +1,8 @@
 //! A fetch: check what is there, download what is missing, check that, and only then give it its name.
 
 use crate::cache::Claim;
+use crate::check::{Check, bad, check};
 use crate::files::{Fetched, FileState, VerifiedFile};
-use crate::hub::{Check, bad};
 use crate::lock_file::{Entry, LockedFile};
 use crate::{Event, Hub, HubError, Progress, Source};
 
@@ -33,7 +33,7 @@ impl Hub {
         let mut found: Vec<Option<VerifiedFile>> = Vec::new();
         for file in &entry.files {
             let path = self.cache.snapshot(source, &entry.commit, &file.path);
-            found.push(match self.check(source, file, &path, progress)? {
+            found.push(match check(source, file, &path, progress)? {
                 Check::Good(good) => {
                     progress.see(&Event::Verified { file: &file.path, bytes: file.bytes, downloaded: false });
                     Some(good)
@@ -49,17 +49,17 @@ impl Hub {
         let missing = entry.files.iter().zip(&found).filter(|(_, found)| found.is_none()).map(|(file, _)| file.bytes).sum();
         self.check_room(missing)?;
 
-        for index in 0..entry.files.len() {
-            if found[index].is_none() {
-                let file = self.take(source, &entry.commit, &entry.files[index], &claim, progress)?;
-                self.remember(&mut entry, index, &file)?;
-                found[index] = Some(file);
-            } else if let Some(file) = &found[index] {
-                self.remember(&mut entry, index, file)?;
-            }
+        let mut files = Vec::new();
+        for (index, found) in found.into_iter().enumerate() {
+            let file = match found {
+                Some(file) => file,
+                None => self.take(source, &entry.commit, &entry.files[index], &claim, progress)?,
+            };
+            self.remember(&mut entry, index, &file)?;
+            files.push(file);
         }
         self.cache.clean(source, &claim)?;
-        Ok(Fetched { name: source.name.clone(), commit: entry.commit, files: found.into_iter().flatten().collect() })
+        Ok(Fetched { name: source.name.clone(), commit: entry.commit, files })
     }
 
     /// A fetch without the network: what is in the cache must do.
@@ -110,8 +110,15 @@ impl Hub {
         let writing = |error| HubError::writing(self.cache.folder(), error);
         fs_err::create_dir_all(&downloads).map_err(writing)?;
         let arrived = self.client()?.download(source, commit, (&file.path, file.bytes), &downloads, progress);
-        let arrived = arrived.map_err(|error| if let HubError::Io(error) = error { writing(error) } else { error })?;
-        match self.check(source, file, &arrived, progress)? {
+        let arrived = arrived.map_err(|error| match error {
+            // The client does not say where it could not write.
+            HubError::Io(error) => {
+                let at = std::io::Error::new(error.kind(), format!("{}: {error}", downloads.display()));
+                writing(at)
+            }
+            other => other,
+        })?;
+        match check(source, file, &arrived, progress)? {
             Check::Good(good) => {
                 let blob = file.blob(&good.sha256);
                 let path = self.cache.install(source, commit, &file.path, &arrived, &blob, claim)?;

@@ -1,13 +1,11 @@
 //! A hub with its cache: plan, fetch, use, set aside.
 
-use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use crate::cache::Cache;
+use crate::check::{Check, bad, check};
 use crate::client::Client;
-use crate::digest::measure;
 use crate::files::{Fetched, FileState, Plan, PlannedFile, VerifiedFile};
 use crate::listing::select;
 use crate::lock_file::{Entry, LockFile, LockedFile};
@@ -70,14 +68,17 @@ impl Hub {
     pub fn plan(&self, source: &Source, progress: &dyn Progress) -> Result<Plan, HubError> {
         let source = self.source(source);
         let (entry, _) = self.wanted(source, progress)?;
-        let files = entry.files.iter().map(|file| PlannedFile {
-            path: file.path.clone(),
-            split: file.split.clone(),
-            bytes: file.bytes,
-            sha256: file.sha256.clone(),
-            state: self.state(source, &entry.commit, file),
-        });
-        Ok(Plan { name: source.name.clone(), commit: entry.commit.clone(), files: files.collect() })
+        Ok(self.as_plan(source, &entry))
+    }
+
+    /// What the cache holds of a source that was fetched at its revision, by the lock file, names and sizes; nothing if it never
+    /// was. The network is not used.
+    ///
+    /// # Errors
+    /// [`HubError::Lock`], [`HubError::Io`].
+    pub fn held(&self, source: &Source) -> Result<Option<Plan>, HubError> {
+        let source = self.source(source);
+        Ok(self.known(source)?.map(|entry| self.as_plan(source, &entry)))
     }
 
     /// The files of a source from the cache, each read and checked; the network is not used.
@@ -92,16 +93,21 @@ impl Hub {
             let files = format!("never fetched at revision {}", source.revision);
             return Err(HubError::Missing { name: source.name.clone(), folder: folder(), files });
         };
+        let present = entry.files.iter().map(|file| file.bytes).sum();
+        progress.see(&Event::Begun { source: &source.name, present, missing: 0 });
         let (mut files, mut missing) = (Vec::new(), Vec::new());
         for file in &entry.files {
             let path = self.cache.snapshot(source, &entry.commit, &file.path);
-            match self.check(source, file, &path, progress)? {
-                Check::Good(file) => files.push(file),
+            match check(source, file, &path, progress)? {
+                Check::Good(good) => {
+                    progress.see(&Event::Verified { file: &file.path, bytes: file.bytes, downloaded: false });
+                    files.push(good);
+                }
                 Check::Missing => missing.push(file.path.as_str()),
                 Check::Bad { .. } => {
                     let claim = self.cache.claim(source, &|| progress.see(&Event::Queued { source: &source.name }))?;
                     // A fetch may have repaired it while this waited.
-                    match self.check(source, file, &path, progress)? {
+                    match check(source, file, &path, progress)? {
                         Check::Good(file) => files.push(file),
                         Check::Missing => missing.push(file.path.as_str()),
                         Check::Bad { expected, found } => {
@@ -138,6 +144,17 @@ impl Hub {
         Ok(aside)
     }
 
+    fn as_plan(&self, source: &Source, entry: &Entry) -> Plan {
+        let files = entry.files.iter().map(|file| PlannedFile {
+            path: file.path.clone(),
+            split: file.split.clone(),
+            bytes: file.bytes,
+            sha256: file.sha256.clone(),
+            state: self.state(source, &entry.commit, file),
+        });
+        Plan { name: source.name.clone(), commit: entry.commit.clone(), files: files.collect() }
+    }
+
     pub(crate) fn client(&self) -> Result<&Client, HubError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
@@ -148,8 +165,7 @@ impl Hub {
 
     /// What the lock file knows of a source, if that is what the manifest asks for.
     fn known(&self, source: &Source) -> Result<Option<Entry>, HubError> {
-        let patterns = || source.files.iter().map(|rule| format!("{} {}", rule.split, rule.pattern));
-        let entry = self.lock.entry(source)?.filter(|entry| entry.patterns.iter().cloned().eq(patterns()));
+        let entry = self.lock.entry(source)?.filter(|entry| patterns(source).eq(entry.patterns.iter().cloned()));
         let Some(mut entry) = entry else { return Ok(None) };
         for file in &mut entry.files {
             let wrong = |what: &str| HubError::Lock {
@@ -186,9 +202,27 @@ impl Hub {
             return Err(HubError::Offline { name: source.name.clone(), what: "its listing is not in the lock file".into() });
         }
         let client = self.client()?;
-        let commit = if source.is_pinned() { source.revision.clone() } else { client.commit_of(source, progress)? };
-        let files = select(source, &commit, &client.list(source, &commit, progress)?)?;
-        let patterns = source.files.iter().map(|rule| format!("{} {}", rule.split, rule.pattern)).collect();
+        // A manifest that takes other files than before keeps the commit, and what was found of the files.
+        let before = self.lock.entry(source)?;
+        let commit = match &before {
+            _ if source.is_pinned() => source.revision.clone(),
+            Some(before) => before.commit.clone(),
+            None => client.commit_of(source, progress)?,
+        };
+        let mut files = select(source, &commit, &client.list(source, &commit, progress)?)?;
+        for file in &mut files {
+            let known = before.as_ref().and_then(|before| before.files.iter().find(|other| other.path == file.path));
+            let Some(known) = known else { continue };
+            if known.oid != file.oid {
+                return Err(HubError::Lock {
+                    path: self.lock.path().to_owned(),
+                    reason: format!("{}: {}: the hub lists another content at the same commit", source.name, file.path),
+                    how: "a commit cannot change: look at HF_ENDPOINT",
+                });
+            }
+            file.sha256 = file.sha256.take().or_else(|| known.sha256.clone());
+        }
+        let patterns = patterns(source).collect();
         let (name, id, revision) = (source.name.clone(), source.id.clone(), source.revision.clone());
         Ok((Entry { name, id, revision, commit, patterns, files }, true))
     }
@@ -200,72 +234,9 @@ impl Hub {
             _ => FileState::Missing,
         }
     }
-
-    /// Reads a file and compares it with what it must be.
-    pub(crate) fn check(
-        &self,
-        source: &Source,
-        file: &LockedFile,
-        path: &Path,
-        progress: &dyn Progress,
-    ) -> Result<Check, HubError> {
-        let length = match fs_err::metadata(path) {
-            Ok(found) => found.len(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Check::Missing),
-            Err(error) => return Err(error.into()),
-        };
-        if length != file.bytes {
-            let expected = format!("{} bytes", file.bytes);
-            return Ok(Check::Bad { expected, found: format!("{length} bytes{}", beginning(path)) });
-        }
-        let last = Cell::new(Instant::now());
-        let watch = |done| {
-            if done == file.bytes || last.get().elapsed() >= Duration::from_millis(100) {
-                last.set(Instant::now());
-                progress.see(&Event::Checking { file: &file.path, done, bytes: file.bytes });
-            }
-        };
-        let found = measure(path, file.storage(), &watch)?;
-        if let Some(sha256) = &file.sha256
-            && *sha256 != found.sha256
-        {
-            let found = format!("sha256 {}{}", found.sha256, beginning(path));
-            return Ok(Check::Bad { expected: format!("sha256 {sha256}"), found });
-        }
-        if file.oid != found.oid {
-            let found = format!("object id {}, sha256 {}{}", found.oid, found.sha256, beginning(path));
-            return Ok(Check::Bad { expected: format!("object id {}", file.oid), found });
-        }
-        Ok(Check::Good(VerifiedFile {
-            source: source.name.clone(),
-            split: file.split.clone(),
-            name: file.path.clone(),
-            path: path.to_owned(),
-            bytes: file.bytes,
-            sha256: found.sha256,
-        }))
-    }
 }
 
-/// What became of a comparison.
-pub(crate) enum Check {
-    Good(VerifiedFile),
-    Missing,
-    Bad { expected: String, found: String },
-}
-
-pub(crate) fn bad(source: &Source, file: &str, expected: String, found: String, aside: PathBuf) -> HubError {
-    HubError::BadFile { name: source.name.clone(), file: file.to_owned(), expected, found, aside }
-}
-
-/// How a file begins, where that tells what it is: an error page, or a pointer of LFS.
-fn beginning(path: &Path) -> String {
-    use std::io::Read as _;
-    let mut start = Vec::new();
-    let read = fs_err::File::open(path).and_then(|file| file.take(48).read_to_end(&mut start));
-    let text = std::str::from_utf8(&start).unwrap_or_default();
-    if read.is_err() || text.is_empty() || text.chars().any(|c| c.is_control() && !c.is_whitespace()) {
-        return String::new();
-    }
-    format!(", beginning with {text:?}")
+/// What chooses the files of a source, as the lock file has it.
+fn patterns(source: &Source) -> impl Iterator<Item = String> {
+    source.files.iter().map(|rule| format!("{} {}", rule.split, rule.pattern))
 }

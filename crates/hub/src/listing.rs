@@ -98,10 +98,10 @@ fn incomplete<'a>(paths: impl Iterator<Item = &'a str>) -> Option<String> {
     let mut found = Vec::new();
     for path in paths {
         found.push(path);
-        if let Some((number, total)) = shard(path) {
-            if !sets.entry(total).or_default().insert(number) {
-                return Some(format!("shard {number} of {total} is there twice; there are {}", names(found.into_iter())));
-            }
+        if let Some((number, total)) = shard(path)
+            && !sets.entry(total).or_default().insert(number)
+        {
+            return Some(format!("shard {number} of {total} is there twice; there are {}", names(found.into_iter())));
         }
     }
     if sets.len() > 1 {

@@ -160,6 +160,8 @@ impl LockFile {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails by a panic says all that is needed")]
 
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn entry(name: &str) -> Entry {
@@ -235,7 +237,7 @@ mod tests {
         ] {
             fs_err::write(lock.path(), good.replace(from, to)).unwrap();
             let error = lock.entry(&source("a")).unwrap_err().to_string();
-            text += &format!("{to}\n{}\n\n", error.replace(&folder.path().display().to_string(), "FOLDER"));
+            write!(text, "{to}\n{}\n\n", error.replace(&folder.path().display().to_string(), "FOLDER")).unwrap();
         }
         insta::assert_snapshot!(text);
     }

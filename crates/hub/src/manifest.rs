@@ -223,6 +223,8 @@ pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails by a panic says all that is needed")]
 
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
@@ -234,13 +236,15 @@ mod tests {
             let bytes: u64 = source.known.iter().filter_map(|file| file.size).sum();
             let sized = source.known.iter().filter(|file| file.size.is_some()).count();
             let hashed = source.known.iter().filter(|file| file.sha256.is_some()).count();
-            table += &format!(
-                "{:<18} {:<31} {}  {}; {sized} sizes ({bytes} bytes), {hashed} checksums\n",
+            writeln!(
+                table,
+                "{:<18} {:<31} {}  {}; {sized} sizes ({bytes} bytes), {hashed} checksums",
                 source.name,
                 source.id,
                 &source.revision[..12],
                 splits.join(" ")
-            );
+            )
+            .unwrap();
         }
         insta::assert_snapshot!(table);
     }
@@ -275,10 +279,10 @@ known = [{ path = "data/train-0.parquet", size = 5 }]
         let mut text = String::new();
         for (from, to) in cases {
             let error = parse("m.toml", &good.replace(from, to)).unwrap_err();
-            text += &format!("{to}\n{error}\n\n");
+            write!(text, "{to}\n{error}\n\n").unwrap();
         }
         let error = parse("m.toml", &good.repeat(2)).unwrap_err();
-        text += &format!("twice\n{error}\n");
+        writeln!(text, "twice\n{error}").unwrap();
         insta::assert_snapshot!(text);
     }
 

@@ -12,6 +12,23 @@ const RETRIES: &str = "ISORATE_HUB_RETRIES";
 /// The variable of huggingface_hub for the longest silence in a download.
 const TIMEOUT: &str = "HF_HUB_DOWNLOAD_TIMEOUT";
 
+/// Every variable that is looked at.
+pub(crate) const VARIABLES: [&str; 13] = [
+    "HF_ENDPOINT",
+    "HF_HOME",
+    "HF_HUB_CACHE",
+    "HUGGINGFACE_HUB_CACHE",
+    "XDG_CACHE_HOME",
+    "HOME",
+    "HF_HUB_OFFLINE",
+    "HF_TOKEN",
+    "HF_TOKEN_PATH",
+    "HF_HUB_DISABLE_IMPLICIT_TOKEN",
+    TIMEOUT,
+    RETRIES,
+    MANIFEST,
+];
+
 /// How long the client waits, and how often it tries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Patience {
@@ -32,7 +49,7 @@ impl Default for Patience {
         Self {
             retries: 4,
             first_wait: Duration::from_millis(500),
-            longest_wait: Duration::from_secs(120),
+            longest_wait: Duration::from_mins(2),
             connect: Duration::from_secs(10),
             silence: Duration::from_secs(30),
         }
@@ -93,7 +110,7 @@ fn is_true(value: &str) -> bool {
 }
 
 /// `~` at the beginning is the home folder, as in huggingface_hub.
-fn expand<'a>(variable: &'a dyn Fn(&str) -> Option<String>) -> impl Fn(String) -> PathBuf + 'a {
+fn expand(variable: &dyn Fn(&str) -> Option<String>) -> impl Fn(String) -> PathBuf {
     move |path| match (path.strip_prefix('~'), variable("HOME")) {
         (Some(rest), Some(home)) if rest.is_empty() || rest.starts_with('/') => PathBuf::from(home + rest),
         _ => PathBuf::from(path),
@@ -173,6 +190,16 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that fails by a panic says all that is needed")]
 
     use super::*;
+
+    #[test]
+    fn no_other_variable_is_looked_at() {
+        let asked = std::cell::RefCell::new(std::collections::BTreeSet::new());
+        let _ = Settings::default().check(&|name| {
+            asked.borrow_mut().insert(name.to_owned());
+            None
+        });
+        assert_eq!(asked.into_inner(), VARIABLES.iter().map(|name| (*name).to_owned()).collect());
+    }
 
     fn check(variables: &[(&str, &str)]) -> Result<Checked, HubError> {
         let variables: Vec<(String, String)> = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();

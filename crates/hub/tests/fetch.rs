@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::{CARD, Place, Seen, TEST, TRAIN, commit, noise, repository};
@@ -36,7 +37,7 @@ fn a_fetch_takes_what_the_manifest_names_and_a_second_one_asks_for_nothing() {
     assert_eq!(place.hub.requests(), []);
 }
 
-/// The names are those of huggingface_hub: `blobs/` by SHA-256 or git's id, links from `snapshots/`.
+/// The names are those of the Python client: `blobs/` by SHA-256 or git's id, links from `snapshots/`.
 #[test]
 fn the_cache_has_the_layout_of_huggingface_hub() {
     let place = Place::new();
@@ -53,6 +54,7 @@ fn a_plan_says_what_is_there_and_changes_nothing() {
     let plan = hub.plan(&place.digits, &()).unwrap();
     assert_eq!((plan.files.len(), plan.to_download(), plan.present()), (4, 600_015, 0));
     assert!(!place.cache().exists());
+    assert_eq!(hub.held(&place.digits).unwrap(), None);
     hub.fetch(&place.digits, &()).unwrap();
     fs_err::remove_file(place.file(TRAIN[0])).unwrap();
     fs_err::write(place.file(TEST), "short").unwrap();
@@ -62,6 +64,7 @@ fn a_plan_says_what_is_there_and_changes_nothing() {
     assert_eq!(state(TRAIN[1]), FileState::Present);
     assert_eq!(state(TEST), FileState::WrongSize(5));
     assert_eq!((plan.to_download(), plan.present()), (400_000, 200_015));
+    assert_eq!(hub.held(&place.digits).unwrap(), Some(plan));
 }
 
 /// A truncated file, an altered one, an error page in the place of data: none is ever handed out.
@@ -80,7 +83,7 @@ fn a_bad_file_is_set_aside_and_the_next_fetch_repairs_it() {
         // Through the link, as another program would.
         fs_err::write(place.file(path), &bytes).unwrap();
         let error = hub.cached(&place.digits, &()).unwrap_err();
-        text += &format!("{}\n\n", place.plain_error(&error));
+        write!(text, "{}\n\n", place.plain_error(&error)).unwrap();
         let HubError::BadFile { file, aside, .. } = error else { panic!("{error}") };
         assert_eq!((file.as_str(), fs_err::read(aside).unwrap()), (path, bytes));
         // It is gone, not only hidden.
@@ -195,6 +198,24 @@ fn a_branch_that_moves_is_told_and_not_followed() {
     assert_eq!(hub.fetch(&main, &seen).unwrap(), first);
     assert!(seen.lines().contains(&"main has moved".to_owned()), "{:?}", seen.lines());
     assert_eq!(hub.cached(&main, &()).unwrap(), first);
+}
+
+/// A new version of the program may take more files: at the same commit, without forgetting what was found.
+#[test]
+fn a_manifest_that_takes_more_files_keeps_the_commit() {
+    let place = Place::new();
+    let mut main = place.digits.clone();
+    main.revision = "main".into();
+    let all = main.files.clone();
+    main.files.retain(|rule| rule.split == "test");
+    let hub = place.client();
+    let first = hub.fetch(&main, &()).unwrap();
+    place.hub.push("ylecun/mnist", commit().file(TEST, noise(4, 90_000)));
+    main.files = all;
+    let second = hub.fetch(&main, &()).unwrap();
+    assert_eq!((second.commit, second.files.len()), (first.commit, 4));
+    assert_eq!(second.files[1], first.files[0]);
+    assert_eq!(place.hub.downloads(), [TEST, CARD, TRAIN[0], TRAIN[1]]);
 }
 
 #[test]

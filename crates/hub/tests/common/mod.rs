@@ -41,7 +41,7 @@ pub fn repository(commit: Commit) -> Repository {
 /// MNIST as the manifest has it, at another revision and with one more file; nothing is known beforehand.
 pub fn digits(revision: &str) -> Source {
     let mut digits = source("mnist").expect("MNIST is in the manifest").clone();
-    digits.revision = revision.to_owned();
+    revision.clone_into(&mut digits.revision);
     digits.known.clear();
     digits.files.push(isorate_hub::FileRule { pattern: CARD.into(), split: "card".into() });
     digits
@@ -139,7 +139,7 @@ pub fn hasty() -> Patience {
         first_wait: Duration::from_millis(1),
         longest_wait: Duration::from_secs(5),
         connect: Duration::from_secs(5),
-        silence: Duration::from_millis(500),
+        silence: Duration::from_secs(2),
     }
 }
 
