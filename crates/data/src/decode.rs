@@ -15,8 +15,8 @@ pub(crate) const ROWS_AT_ONCE: usize = 1024;
 
 /// Shape (channels, height, width) and planar pixels of a PNG or JPEG of 8 bits, grey or RGB, or what is wrong with it.
 ///
-/// PNG decodes to the stored pixels. JPEG decoders may round differently, by one or two steps of 255 in a pixel; this one is
-/// `zune-jpeg`.
+/// PNG decodes to the stored pixels. JPEG decoders differ: this one, `zune-jpeg`, is within 3 (of 255) of libjpeg-turbo, which
+/// Pillow uses, and within 12 at edges of colour where a file halves its colour planes (4:2:0), on the pictures that the tests have.
 pub(crate) fn decode(bytes: &[u8]) -> Result<([usize; 3], Vec<u8>), String> {
     match bytes {
         [0xff, 0xd8, ..] => decode_jpeg(bytes),
