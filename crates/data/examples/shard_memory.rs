@@ -5,7 +5,8 @@
 //! cargo run --release -p isorate-data --example shard_memory
 //! ```
 //!
-//! The second argument is the number of rows in a row group: 100 as the hub's images have (the default), or all in one.
+//! The second argument is the number of rows in a row group: 100, as in the hub's files of images (the default), or more than there are for
+//! a single one. `shard_memory read FILE` reads a file that another program wrote.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for the terminal")]
 
@@ -49,8 +50,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     if status.success() { Ok(()) } else { Err("the reading process failed".into()) }
 }
 
-/// Pictures as PNG of 178 × 218 without deflate, of which the lower part is cut so that they have the size of a deflated one: the
-/// bytes are random, as those of a compressed picture seem.
+/// Writes pictures with columns of attributes, in row groups of `group` rows.
 fn write(path: &Path, rows: usize, group: usize) -> Result<(), Box<dyn Error>> {
     let set = ImageSet::named("celeba").ok_or("a known set")?;
     let schema = frame(set, 0, 1)?;
@@ -58,9 +58,9 @@ fn write(path: &Path, rows: usize, group: usize) -> Result<(), Box<dyn Error>> {
         .with_compression(ParquetCompression::Snappy)
         .with_row_group_size(Some(group))
         .batched(schema.schema())?;
-    let chunk = group.min(1000);
-    for start in (0..rows).step_by(chunk) {
-        writer.write_batch(&frame(set, start, chunk.min(rows - start))?)?;
+    // Each call writes row groups of its own.
+    for start in (0..rows).step_by(group) {
+        writer.write_batch(&frame(set, start, group.min(rows - start))?)?;
     }
     writer.finish()?;
     Ok(())

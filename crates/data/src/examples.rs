@@ -15,9 +15,9 @@ use crate::{ColoredImages, DataError, Groups, Images};
 /// assert_eq!(two[784..], images.to_f32()[..784]);
 /// # Ok::<(), isorate_data::DataError>(())
 /// ```
+#[allow(clippy::len_without_is_empty, reason = "there is always at least one image")]
 pub trait Examples: Sync {
     /// The number of images, at least 1.
-    #[allow(clippy::len_without_is_empty, reason = "there is always at least one image")]
     fn len(&self) -> usize {
         self.labels().len()
     }

@@ -59,9 +59,13 @@ fn crop([_, height, width]: [usize; 3], pixels: &[u8], [to_height, to_width]: [u
         return Err(format!("{height} × {width} pixels, fewer than the {to_height} × {to_width} that are cut out"));
     };
     let (top, left) = (half_to_even(rows), half_to_even(columns));
-    let planes = pixels.chunks_exact(height * width);
-    let rows = planes.flat_map(|plane| plane.chunks_exact(width).skip(top).take(to_height));
-    Ok(rows.flat_map(|row| &row[left..left + to_width]).copied().collect())
+    let mut cropped = Vec::with_capacity(pixels.len() / (height * width) * to_height * to_width);
+    for plane in pixels.chunks_exact(height * width) {
+        for row in plane.chunks_exact(width).skip(top).take(to_height) {
+            cropped.extend_from_slice(&row[left..left + to_width]);
+        }
+    }
+    Ok(cropped)
 }
 
 /// `n / 2`, and of two whole numbers as near to it the even one.

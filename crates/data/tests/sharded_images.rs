@@ -94,7 +94,7 @@ fn cifar_is_planar_and_not_transposed() {
     let ten = ShardedImages::open(set("cifar-10"), &[ten], Memory::default()).unwrap();
     let image = &read(&ten, &[2])[..];
     assert_eq!(ten.shape(), [3, 32, 32]);
-    assert_eq!([image[1], image[1025], image[2049]], [2.0, 102.0, 202.0].map(|v: f32| v / 255.0));
+    assert_eq!([image[1], image[1025], image[2049]][..], [2.0, 102.0, 202.0].map(|v: f32| v / 255.0));
 
     let columns = vec![images("img", &files), integers("fine_label", &[99, 0, 5]), integers("coarse_label", &[19, 3, 0])];
     let hundred = write(folder.path(), "100.parquet", columns, 2);
