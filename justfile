@@ -69,6 +69,11 @@ trajectory *ARGS: build
 replay *ARGS: build
     @"{{isorate}}" replay "$@"
 
+# Fetch what the paper scale needs from the Hugging Face hub, or only what is NAMEd; `just fetch --plan` only says how much
+[group('data')]
+fetch *ARGS: build
+    @"{{isorate}}" fetch "$@"
+
 # Delete the finished runs in .isorate/results, so that they are run again; frozen results stay
 [confirm('Delete .isorate/results and every finished run in it? (y/N)')]
 [group('data')]

@@ -1,5 +1,7 @@
 //! What end-to-end tests share: the binary as users run it, in a folder of its own.
 
+pub mod small_hub;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

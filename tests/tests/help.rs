@@ -10,8 +10,22 @@ use isorate_tests::Workplace;
 fn help_texts() {
     let workplace = Workplace::new();
     let mut text = workplace.succeed(&["--help"]).stdout;
-    for command in ["figures", "verify-theory", "trajectory", "diagnose", "run", "tune", "replay", "claims", "bench"] {
-        let help = workplace.succeed(&[command, "--help"]).stdout;
+    for command in [
+        "figures",
+        "verify-theory",
+        "trajectory",
+        "diagnose",
+        "run",
+        "tune",
+        "replay",
+        "fetch",
+        "claims",
+        "bench",
+        "data inspect",
+    ] {
+        let mut arguments: Vec<&str> = command.split(' ').collect();
+        arguments.push("--help");
+        let help = workplace.succeed(&arguments).stdout;
         assert!(help.contains("Example:"), "{command} has no example");
         write!(text, "\n──── {command} ────\n{help}").unwrap();
     }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use isorate_data::{ClassImbalance, Origin};
 use isorate_optim::DeviceChoice;
 
 /// Reproduces, checks and draws "How Muon's Spectral Design Benefits Generalization: A Study on Imbalanced Data"
@@ -28,8 +29,11 @@ pub enum Command {
     Run(Run),
     Tune(Tune),
     Replay(Replay),
+    Fetch(Fetch),
     Claims(Claims),
     Bench(Bench),
+    #[command(subcommand)]
+    Data(DataCommand),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -42,12 +46,13 @@ pub enum Scale {
     Paper,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Data {
-    /// The real subsets that come with the program
-    Embedded,
-    /// The complete sets from the hub (not in this version)
-    Hub,
+/// Which images stand behind the names of data sets.
+#[derive(Args)]
+pub struct Images {
+    /// Origin of MNIST and Fashion-MNIST: embedded (the subsets in the program), hub (the complete sets, see `isorate fetch`) or
+    /// idx:FOLDER (the complete set in IDX files)
+    #[arg(long = "data", value_name = "ORIGIN", default_value = "embedded")]
+    pub origin: Origin,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -84,9 +89,8 @@ pub struct Figures {
     /// How much to compute
     #[arg(long, value_enum, default_value = "default")]
     pub scale: Scale,
-    /// Where data sets come from
-    #[arg(long, value_enum, default_value = "embedded")]
-    pub data: Data,
+    #[command(flatten)]
+    pub images: Images,
     /// Device that networks are trained on: cpu, cuda, cuda:N, metal, metal:N or auto
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: DeviceChoice,
@@ -211,6 +215,8 @@ pub struct Diagnose {
     /// The file, or the name of a data set
     #[arg(value_name = "FILE|NAME")]
     pub data: String,
+    #[command(flatten)]
+    pub images: Images,
     /// Column that holds the class
     #[arg(long, value_name = "COLUMN", default_value = "label")]
     pub label: String,
@@ -253,6 +259,8 @@ pub struct Run {
     /// How much to compute
     #[arg(long, value_enum, default_value = "default")]
     pub scale: Scale,
+    #[command(flatten)]
+    pub images: Images,
     /// Device that networks are trained on: cpu, cuda, cuda:N, metal, metal:N or auto
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: DeviceChoice,
@@ -295,6 +303,8 @@ pub struct Tune {
     /// How much to compute
     #[arg(long, value_enum, default_value = "default")]
     pub scale: Scale,
+    #[command(flatten)]
+    pub images: Images,
     /// Device that networks are trained on: cpu, cuda, cuda:N, metal, metal:N or auto
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: DeviceChoice,
@@ -326,6 +336,28 @@ fn parse_tolerance(text: &str) -> Result<f64, String> {
         Ok(tolerance) if tolerance >= 0.0 && tolerance.is_finite() => Ok(tolerance),
         _ => Err("must be a finite number, not negative".into()),
     }
+}
+
+/// Fetch data sets and weights from the Hugging Face hub, and check every byte
+///
+/// Says first what it takes: files, bytes to download, bytes that are there. Files are kept in the cache of huggingface_hub (HF_HUB_CACHE, else
+/// hub in HF_HOME), at the commits of the manifest. Sizes and checksums come from the manifest, else from the hub's listing at the first fetch;
+/// they are written into .isorate/lock.toml in the cache and enforced from then on. A file that is not what it must be is set aside, and the next
+/// fetch takes it again.
+///
+/// Also obeyed: HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT (seconds of silence, 30), ISORATE_HUB_RETRIES (repetitions of a
+/// failed request, 4), ISORATE_HUB_MANIFEST (a file in the form of crates/hub/manifest.toml, whose entries replace those of the same name).
+///
+/// Exits with 1 if a file was downloaded that is not what it must be.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate fetch mnist cifar-10 --plan")]
+pub struct Fetch {
+    /// What to fetch, such as mnist or bert-base-uncased; if none is named, all that the paper scale needs
+    #[arg(value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Only say what would be fetched
+    #[arg(long, visible_alias = "dry-run")]
+    pub plan: bool,
 }
 
 /// Show each claim of the paper with its state
@@ -373,4 +405,45 @@ pub struct Bench {
     /// Threads; by default RAYON_NUM_THREADS, or one for each core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+}
+
+/// Show what data sets there are, and what is in them
+#[derive(Subcommand)]
+pub enum DataCommand {
+    List(List),
+    Inspect(Inspect),
+}
+
+/// List the data sets: what each is, its rows, its licence, and where it is
+#[derive(Args)]
+pub struct List {
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+}
+
+/// Show what a data set holds: files, rows of each split, class and group, imbalance, licence and revision
+///
+/// A set that is made of others, such as colored-mnist, is made anew from the seed. One that only the hub has must have been
+/// fetched.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate data inspect colored-mnist --out drafts")]
+pub struct Inspect {
+    /// The data set; `isorate data list` has the names
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    #[command(flatten)]
+    pub images: Images,
+    /// Make the training images imbalanced by class: step:R, exponential:F or heavy-tail
+    #[arg(long, value_name = "LAW")]
+    pub imbalance: Option<ClassImbalance>,
+    /// Seed of what is made, and of the choice of examples
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Folder for a contact sheet, NAME.png: example images of each group
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }

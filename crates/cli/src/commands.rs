@@ -2,7 +2,9 @@
 
 pub mod bench;
 pub mod claims;
+pub mod data;
 pub mod diagnose;
+pub mod fetch;
 pub mod figures;
 pub mod replay;
 pub mod run;
@@ -13,6 +15,7 @@ pub mod verify_theory;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use isorate_data::Origin;
 use isorate_optim::{DeviceChoice, OpenDevice};
 use isorate_results::Store;
 use isorate_train::{Error, Experiment, Runner, Stop, Task};
@@ -109,6 +112,6 @@ fn check_writable(folder: &Path) -> anyhow::Result<()> {
 }
 
 /// The runs of an experiment at the step sizes that were chosen beside its specification.
-fn plan(file: &Path, experiment: &Experiment, scale: args::Scale) -> Result<Vec<Task>, Error> {
-    isorate_train::plan(experiment, scale.into(), &isorate_train::Tuned::read(file)?)
+fn plan(file: &Path, experiment: &Experiment, scale: args::Scale, origin: &Origin) -> Result<Vec<Task>, Error> {
+    isorate_train::plan(experiment, scale.into(), &isorate_train::Tuned::read(file)?, origin)
 }

@@ -34,8 +34,10 @@ fn main() -> ExitCode {
         Command::Run(arguments) => commands::run::run(&arguments),
         Command::Tune(arguments) => commands::tune::run(&arguments),
         Command::Replay(arguments) => commands::replay::run(&arguments),
+        Command::Fetch(arguments) => commands::fetch::run(&arguments),
         Command::Claims(arguments) => commands::claims::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
+        Command::Data(command) => commands::data::run(&command),
     };
     match result {
         Ok(Verdict::Passed) => ExitCode::SUCCESS,

@@ -83,7 +83,6 @@ impl Batch {
 /// assert_eq!(seen, 4_000);
 /// # Ok::<(), isorate_data::DataError>(())
 /// ```
-#[derive(Clone, Debug)]
 pub struct Batches<'a, E: ?Sized> {
     examples: &'a E,
     options: BatchOptions,

@@ -10,7 +10,6 @@ pub(crate) struct Block {
     pub(crate) file: String,
     /// The place of the first one in its file.
     pub(crate) first_row: usize,
-    pub(crate) rows: usize,
     /// In the order in which they were asked for; of an image, its `bytes`.
     pub(crate) columns: Vec<Series>,
 }

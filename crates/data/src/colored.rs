@@ -91,16 +91,8 @@ pub struct ColoredImages {
 /// # Ok::<(), isorate_data::DataError>(())
 /// ```
 pub fn colorize(images: &Images, law: &ColorLaw, seed: u64, purpose: &str) -> Result<ColoredImages, DataError> {
-    let [channels, height, width] = images.shape();
-    if channels != 1 {
-        return Err(DataError::setting("channels", channels, "only grey images (1 channel) can be coloured"));
-    }
-    if images.classes() != COLORS {
-        return Err(DataError::setting("classes", images.classes(), format!("must be {COLORS}, one for each colour")));
-    }
-    if !(0.0..=1.0).contains(&law.correlation) {
-        return Err(DataError::setting("correlation", law.correlation, "must be in [0, 1]"));
-    }
+    let [_, height, width] = images.shape();
+    check_colorable(images, law.correlation)?;
     let jitter = Some(law.jitter_std)
         .filter(|std| *std >= 0.0)
         .and_then(|std| Normal::new(0.0, std).ok())
@@ -131,8 +123,23 @@ pub fn colorize(images: &Images, law: &ColorLaw, seed: u64, purpose: &str) -> Re
     Ok(ColoredImages { shape: [3, height, width], pixels, cells })
 }
 
+/// Grey images of ten classes, and a share.
+pub(crate) fn check_colorable(images: &Images, correlation: f64) -> Result<(), DataError> {
+    let channels = images.shape()[0];
+    if channels != 1 {
+        return Err(DataError::setting("channels", channels, "only grey images (1 channel) can be coloured"));
+    }
+    if images.classes() != COLORS {
+        return Err(DataError::setting("classes", images.classes(), format!("must be {COLORS}, one for each colour")));
+    }
+    if !(0.0..=1.0).contains(&correlation) {
+        return Err(DataError::setting("correlation", correlation, "must be in [0, 1]"));
+    }
+    Ok(())
+}
+
 /// The colour of each image.
-fn assign(images: &Images, correlation: f64, seed: u64, purpose: &str) -> Vec<u32> {
+pub(crate) fn assign(images: &Images, correlation: f64, seed: u64, purpose: &str) -> Vec<u32> {
     let mut colors = images.labels().to_vec();
     let all = (0u32..).take(COLORS);
     for class in all.clone() {

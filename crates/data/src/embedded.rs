@@ -132,6 +132,11 @@ pub fn wine_quality() -> Result<Table, DataError> {
     read_csv(WINE_QUALITY, "embedded wine-quality", &TableOptions { label: "quality", ignore: &[] })
 }
 
+/// The size of the file of [`wine_quality`].
+pub(crate) fn wine_quality_bytes() -> u64 {
+    WINE_QUALITY.len() as u64
+}
+
 /// BLAKE3 of the file of [`wine_quality`], in hexadecimal.
 pub fn wine_quality_checksum() -> String {
     blake3::hash(WINE_QUALITY).to_hex().to_string()

@@ -112,7 +112,9 @@ mod tests {
         let items: Vec<Vec<u8>> = (0..50u8).map(|i| vec![i; usize::from(i) % 7]).collect();
         for in_memory in [0, 20, 1000] {
             let mut collector = Collector::new(in_memory, folder.path());
-            items.iter().for_each(|item| collector.push(item).unwrap());
+            for item in &items {
+                collector.push(item).unwrap();
+            }
             let encoded = collector.finish().unwrap();
             assert_eq!(matches!(encoded.store, Store::File(_)), in_memory < 1000);
             let read = encoded.read(&[3, 49, 0, 7, 3, 20]).unwrap();

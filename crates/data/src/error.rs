@@ -100,13 +100,13 @@ pub enum DataError {
         /// The row.
         row: usize,
         /// The column.
-        column: String,
+        column: Box<str>,
         /// Channels, height and width it must have.
         expected: [usize; 3],
         /// Channels, height and width of this row.
         found: [usize; 3],
         /// Which images have the expected size.
-        like: String,
+        like: Box<str>,
     },
     /// A label is not the index of a class.
     #[error("{name}: row {row}: {column} {label} is outside 0..{classes}")]
@@ -170,6 +170,27 @@ pub enum DataError {
         /// The rule it breaks.
         rule: String,
     },
+    /// A set is not in the hub's cache, or its files there are not what they must be.
+    #[error(transparent)]
+    Hub(Box<isorate_hub::HubError>),
+    /// A file of the hub is not what its reader expected; it was set aside in the cache.
+    #[error("{error}\nhint: the file was set aside as {}; `isorate fetch {set}` takes it again", aside.display())]
+    SetAside {
+        /// The set.
+        set: String,
+        /// What is wrong with the file.
+        error: Box<DataError>,
+        /// Where it is now.
+        aside: std::path::PathBuf,
+    },
+    /// A file of the hub is not what its reader expected, and could not be set aside.
+    #[error("{error}\nhint: remove the file and fetch the set again; it could not be set aside: {hub_error}")]
+    NotSetAside {
+        /// What is wrong with the file.
+        error: Box<DataError>,
+        /// Why it is still there.
+        hub_error: Box<isorate_hub::HubError>,
+    },
     /// A matrix factorization did not converge.
     #[error("{what} did not converge on a {rows} × {columns} matrix")]
     NoConvergence {
@@ -191,6 +212,12 @@ pub struct Mismatch<'a> {
     pub expected: String,
     /// What is there.
     pub found: String,
+}
+
+impl From<isorate_hub::HubError> for DataError {
+    fn from(error: isorate_hub::HubError) -> Self {
+        Self::Hub(Box::new(error))
+    }
 }
 
 impl DataError {

@@ -15,9 +15,9 @@ use crate::{ColoredImages, DataError, Groups, Images};
 /// assert_eq!(two[784..], images.to_f32()[..784]);
 /// # Ok::<(), isorate_data::DataError>(())
 /// ```
+#[allow(clippy::len_without_is_empty, reason = "there is always at least one image")]
 pub trait Examples: Sync {
     /// The number of images, at least 1.
-    #[allow(clippy::len_without_is_empty, reason = "there is always at least one image")]
     fn len(&self) -> usize {
         self.labels().len()
     }
@@ -134,7 +134,7 @@ mod tests {
     fn images_are_read_in_the_order_asked_for() {
         let mut out = [9.0; 6];
         images().read(&[2, 0, 2], &mut out).unwrap();
-        assert_eq!(out, [0.8, 1.0, 0.0, 0.2, 0.8, 1.0]);
+        assert_eq!(out[..], [0.8, 1.0, 0.0, 0.2, 0.8, 1.0]);
         assert!(Examples::groups(&images()).is_none());
     }
 

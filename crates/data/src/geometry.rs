@@ -59,9 +59,13 @@ fn crop([_, height, width]: [usize; 3], pixels: &[u8], [to_height, to_width]: [u
         return Err(format!("{height} × {width} pixels, fewer than the {to_height} × {to_width} that are cut out"));
     };
     let (top, left) = (half_to_even(rows), half_to_even(columns));
-    let planes = pixels.chunks_exact(height * width);
-    let rows = planes.flat_map(|plane| plane.chunks_exact(width).skip(top).take(to_height));
-    Ok(rows.flat_map(|row| &row[left..left + to_width]).copied().collect())
+    let mut cropped = Vec::with_capacity(pixels.len() / (height * width) * to_height * to_width);
+    for plane in pixels.chunks_exact(height * width) {
+        for row in plane.chunks_exact(width).skip(top).take(to_height) {
+            cropped.extend_from_slice(&row[left..left + to_width]);
+        }
+    }
+    Ok(cropped)
 }
 
 /// `n / 2`, and of two whole numbers as near to it the even one.
@@ -124,9 +128,30 @@ mod tests {
     }
 
     #[test]
+    fn crops_and_sizes_agree_with_pillow() {
+        let read = |name: &str| {
+            let path = format!("{}/tests/pillow/{name}.png", env!("CARGO_MANIFEST_DIR"));
+            crate::png::decode(&std::fs::read(path).unwrap()).unwrap()
+        };
+        let source = read("rings");
+        for (height, width) in [(40, 40), (58, 44)] {
+            let ours = Step::CenterCrop { height, width }.apply(source.clone()).unwrap();
+            assert_eq!(ours, read(&format!("cropped-{height}x{width}")));
+        }
+        // Larger; smaller; smaller in one direction; both.
+        for (height, width) in [(80, 90), (20, 20), (61, 13), (64, 40)] {
+            let (shape, ours) = Step::Resize { height, width }.apply(source.clone()).unwrap();
+            let (same, theirs) = read(&format!("resized-{height}x{width}"));
+            assert_eq!(shape, same);
+            let most = ours.iter().zip(&theirs).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            assert!(most <= 1, "{height} × {width}: {most}");
+        }
+    }
+
+    #[test]
     fn normalization_is_by_channel() {
         let mut images = [0.0, 1.0, 0.5, 0.5, 1.0, 1.0, 0.0, 1.0];
         Normalization { mean: vec![0.5, 0.25], std: vec![0.5, 0.25] }.apply(2, &mut images);
-        assert_eq!(images, [-1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 3.0]);
+        assert_eq!(images[..], [-1.0, 1.0, 1.0, 1.0, 1.0, 1.0, -1.0, 3.0]);
     }
 }

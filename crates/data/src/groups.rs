@@ -86,6 +86,15 @@ impl Groups {
         self.labels[row] as usize * self.attribute_names.len() + self.attributes[row] as usize
     }
 
+    /// Whether the attribute of a row has the index of its class. In the constructions with one attribute for each class (a
+    /// colour for each digit, a digit for each article) these are the rows that follow the spurious correlation: the majority.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn is_aligned(&self, row: usize) -> bool {
+        self.labels[row] == self.attributes[row]
+    }
+
     /// The number of rows of each group.
     pub fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.count()];

@@ -82,6 +82,15 @@ impl Images {
         self.pixels.iter().map(|&p| f32::from(p) / 255.0).collect()
     }
 
+    /// BLAKE3 in hexadecimal over all pixels, then the labels, each of these as 4 little-endian bytes.
+    pub fn checksum(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&self.pixels);
+        let labels: Vec<u8> = self.labels.iter().flat_map(|label| label.to_le_bytes()).collect();
+        hasher.update(&labels);
+        hasher.finalize().to_hex().to_string()
+    }
+
     /// The images at `indices`, in that order; an index may come twice.
     ///
     /// # Errors

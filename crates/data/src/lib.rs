@@ -4,12 +4,17 @@
 //!
 //! 1. A parquet file in the schema of the Hugging Face hub (`image: struct{bytes, path}` holding PNG, `label: i64`) becomes
 //!    [`Images`] through [`read_parquet`] or [`read_parquet_file`]. Embedded files ([`mnist`]) and files on disk take the same way.
-//! 2. [`hold_out`] draws a validation set from the training images, [`colorize`] builds Colored-MNIST.
+//! 2. [`hold_out`] draws a validation set from the training images. The constructions make them imbalanced: [`ClassImbalance`] and
+//!    [`step_imbalance`] by class; [`colorize`] (Colored-MNIST), [`colorize_background`] (Biased-MNIST), [`two_colors`] (IRM),
+//!    [`dominoes`] and [`group_task`] by [`Groups`] of class and attribute. [`GaussianMixture`] draws the data of the theory.
 //! 3. [`Moments`] measures what the theory needs to know of a data set: the singular values of `Σ_yx`, the spectrum of `Σ_xx`
 //!    and how far Condition 1 is from holding. [`variance_shares`] tells which of those components read an attribute such as
 //!    the colour instead of the class.
 //! 4. A CSV or parquet file of numbers with a label column, or an image file, becomes a [`Table`] through [`read_table_file`];
 //!    [`Treatment`] centres or standardizes it, [`ClassMoments`] measures what a diagnosis needs, [`step_imbalance`] makes it imbalanced.
+//!
+//! 5. An [`ImageSet`] of the hub is opened as [`ShardedImages`] from files, or as [`HubImages`] from the cache of verified files; images
+//!    are decoded when they are asked for. [`Batches`] iterate these and every other set of [`Examples`], shuffled or balanced by group.
 //!
 //! Every random choice comes from a [`stream`] of its own, derived from one seed, so the same call gives the same bytes.
 //!
@@ -33,25 +38,36 @@
 
 #![allow(clippy::doc_markdown, reason = "formulas such as Σ_xx are set as in the paper")]
 
+mod background;
 mod batches;
 mod block;
+mod catalogue;
 mod class_moments;
 mod colored;
 mod csv_table;
 mod decode;
+mod dominoes;
 mod embedded;
 mod encoded;
 mod error;
 mod examples;
 mod footer;
 mod geometry;
+mod group_task;
+mod grouped;
 mod groups;
+mod hub_images;
+mod hub_texts;
 mod idx;
+mod idx_folder;
 mod image_set;
 mod images;
 mod imbalance;
 mod labelled;
+mod mixture;
 mod moments;
+mod multi_nli;
+mod origin;
 mod pages;
 mod parquet;
 mod parquet_table;
@@ -66,22 +82,34 @@ mod stream;
 mod table;
 mod thrift;
 mod treatment;
+mod two_colors;
 
+pub use background::{REBIAS_PALETTE, colorize_background};
 pub use batches::{Batch, BatchOptions, Batches, LastBatch, Prefetched};
+pub use catalogue::{Entry, FileFacts, Form, OpenOptions, Opened, OpenedSplit, catalogue, entry_named};
 pub use class_moments::{ClassLoss, ClassMoments, class_losses};
 pub use colored::{ColorLaw, ColoredImages, Group, LFF_JITTER_STD, LFF_PALETTE, colorize};
 pub use csv_table::read_csv;
+pub use dominoes::{DominoClasses, DominoSet, DominoSettings, DominoSource, Dominoes, dominoes};
 pub use embedded::{EmbeddedDataset, Split, fashion_mnist, mnist, wine_quality, wine_quality_checksum};
 pub use error::{DataError, Mismatch};
 pub use examples::Examples;
 pub use geometry::{Normalization, Step};
+pub use group_task::{CELEBA_TRAIN_GROUPS, GroupTask, GroupTaskSizes, group_task};
+pub use grouped::GroupedImages;
 pub use groups::Groups;
+pub use hub_images::{HubImages, set_aside};
+pub use hub_texts::HubTexts;
 pub use idx::{parse_idx_images, parse_idx_labels};
+pub use idx_folder::idx_folder;
 pub use image_set::{IMAGE_SETS, ImageSet, Published, Variable};
 pub use images::Images;
-pub use imbalance::step_imbalance;
+pub use imbalance::{ClassImbalance, imbalance_ratio, step_imbalance};
 pub use labelled::LabelledFeatures;
+pub use mixture::GaussianMixture;
 pub use moments::{Centering, Moments};
+pub use multi_nli::{MULTI_NLI_TRAIN_GROUPS, MultiNli, SentencePairs, has_negation, multi_nli};
+pub use origin::{ImageSource, ImageSources, Origin};
 pub use parquet::{read_parquet, read_parquet_file, write_parquet};
 pub use row_order::Order;
 pub use sharded_images::{Memory, ShardedImages};
@@ -90,3 +118,4 @@ pub use split::{HoldOut, Sampling, draw, hold_out};
 pub use stream::stream;
 pub use table::{Table, TableOptions, read_table_file};
 pub use treatment::{Treated, Treatment};
+pub use two_colors::{IRM_TEST_FLIP, IRM_TRAIN_FLIPS, TwoColorLaw, two_colors};

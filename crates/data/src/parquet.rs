@@ -9,7 +9,7 @@ use polars::prelude::{
 };
 use rayon::prelude::*;
 
-use crate::decode::{Pixels, ROWS_AT_ONCE};
+use crate::decode::{Decoded, ROWS_AT_ONCE};
 use crate::shards::{Kind, Shard, Wanted};
 use crate::{DataError, Images, png};
 
@@ -40,13 +40,13 @@ pub fn read_parquet_file(path: &Path, classes: usize) -> Result<Images, DataErro
 const WANTED: [Wanted; 2] = [Wanted { name: IMAGE, kind: Kind::Image }, Wanted { name: LABEL, kind: Kind::Integer }];
 
 fn read<R: Read + Seek>(mut shard: Shard<R>, name: &str, classes: usize) -> Result<Images, DataError> {
-    let mut pixels = Pixels::new(IMAGE, None, shard.rows());
+    let mut images = Decoded::new(IMAGE, None, shard.rows());
     let mut labels = Vec::new();
     while let Some(block) = shard.next_block(ROWS_AT_ONCE)? {
         labels.extend(block.labels(1, classes)?);
-        pixels.decode(&block, 0)?;
+        images.decode(&block, 0)?;
     }
-    let Some((shape, pixels)) = pixels.finish() else { return Err(DataError::Empty { name: name.to_owned() }) };
+    let Some((shape, pixels)) = images.finish() else { return Err(DataError::Empty { name: name.to_owned() }) };
     Images::new(shape, classes, pixels, labels)
 }
 

@@ -51,11 +51,19 @@ pub(crate) fn encode([channels, height, width]: [usize; 3], pixels: &[u8]) -> Re
     Ok(bytes)
 }
 
+/// Channel after channel, of pixels with their channels together.
 pub(crate) fn planar(interleaved: Vec<u8>, channels: usize) -> Vec<u8> {
     if channels == 1 {
         return interleaved;
     }
-    (0..channels).flat_map(|c| interleaved.iter().copied().skip(c).step_by(channels)).collect()
+    let plane = interleaved.len() / channels;
+    let mut planar = vec![0; interleaved.len()];
+    for (channel, plane) in planar.chunks_exact_mut(plane.max(1)).enumerate() {
+        for (target, pixel) in plane.iter_mut().zip(interleaved.chunks_exact(channels)) {
+            *target = pixel[channel];
+        }
+    }
+    planar
 }
 
 fn interleaved(planar: &[u8], channels: usize) -> Vec<u8> {

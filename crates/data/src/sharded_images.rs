@@ -163,16 +163,15 @@ impl ShardedImages {
 
     /// Decodes an image file and brings it to size.
     fn decode(&self, row: usize, file: &[u8]) -> Result<([usize; 3], Vec<u8>), DataError> {
-        let column = || self.set.image.to_owned();
         let undecodable = |reason| {
             let (name, row) = self.place(row);
-            DataError::Image { name, row, column: column(), reason }
+            DataError::Image { name, row, column: self.set.image.to_owned(), reason }
         };
         let (found, pixels) = decode(file).map_err(undecodable)?;
         if let Some(expected) = self.set.stored.filter(|&expected| expected != found) {
             let (name, row) = self.place(row);
-            let like = format!("all of {}", self.set.name);
-            return Err(DataError::ImageShape { name, row, column: column(), expected, found, like });
+            let like = format!("all of {}", self.set.name).into();
+            return Err(DataError::ImageShape { name, row, column: self.set.image.into(), expected, found, like });
         }
         let mut image = (found, pixels);
         if !self.set.steps.is_empty() && found[0] == 1 {

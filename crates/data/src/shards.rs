@@ -8,7 +8,7 @@ use std::io::{Cursor, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use polars::prelude::{ArrowDataType, ArrowField, ArrowSchema, DataType, PolarsError, Series};
+use polars::prelude::{ArrowDataType, ArrowField, ArrowSchema, DataType, PlSmallStr, PolarsError, Series};
 use polars_parquet::parquet::compression::Compression;
 use polars_parquet::parquet::metadata::{ColumnChunkMetadata, Descriptor, FileMetadata};
 use polars_parquet::parquet::read::{BasicDecompressor, PageMetaData, PageReader};
@@ -144,7 +144,7 @@ impl<R: Read + Seek> Shard<R> {
             rows = rows.min(column.available(group, &mut self.reader, &self.name, self.row)?);
         }
         let columns = self.columns.iter_mut().map(|column| column.take(rows)).collect();
-        let block = Block { file: self.name.clone(), first_row: self.row, rows, columns };
+        let block = Block { file: self.name.clone(), first_row: self.row, columns };
         self.left -= rows;
         self.row += rows;
         Ok(Some(block))
@@ -156,7 +156,7 @@ fn chunks(metadata: &FileMetadata, path: &[&str], file_length: u64) -> Result<Ve
     let chunk = |(g, group): (usize, &RowGroupMetadata)| {
         let place = |reason: &str| format!("column {}, row group {g}: {reason}", path.join("."));
         let is_it =
-            |c: &&ColumnChunkMetadata| c.descriptor().path_in_schema.iter().map(|part| part.as_str()).eq(path.iter().copied());
+            |c: &&ColumnChunkMetadata| c.descriptor().path_in_schema.iter().map(PlSmallStr::as_str).eq(path.iter().copied());
         let column = group.parquet_columns().iter().find(is_it).ok_or_else(|| place("it is missing"))?;
         Ok(Chunk {
             pages: Pages::new(column, group.num_rows(), file_length).map_err(|reason| place(&reason))?,

@@ -82,13 +82,13 @@ pub fn hold_out(labels: &[u32], classes: usize, count: usize, sampling: Sampling
     Ok(HoldOut { train, validation })
 }
 
-/// `total` shared out in proportion to `weights` (not all 0, `total ≤ Σ weights`): floors first, then one more to the largest
-/// remainders. No share exceeds its weight.
-fn largest_remainders(weights: &[usize], total: usize) -> Vec<usize> {
+/// `total` shared out in proportion to `weights` (not all 0): floors first, then one more to the largest remainders, ties to the
+/// lower index. No share exceeds its weight while `total ≤ Σ weights`.
+pub(crate) fn largest_remainders(weights: &[usize], total: usize) -> Vec<usize> {
     let sum: u128 = weights.iter().map(|&w| w as u128).sum();
     let exact = |w: usize| w as u128 * total as u128;
     let mut shares: Vec<usize> =
-        weights.iter().map(|&w| usize::try_from(exact(w) / sum).expect("a share is at most its weight")).collect();
+        weights.iter().map(|&w| usize::try_from(exact(w) / sum).expect("a share is at most the total")).collect();
     let mut order: Vec<usize> = (0..weights.len()).collect();
     order.sort_by_key(|&c| std::cmp::Reverse(exact(weights[c]) % sum));
     let missing = total - shares.iter().sum::<usize>();

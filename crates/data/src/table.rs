@@ -119,6 +119,25 @@ impl Table {
         .checked("label")
     }
 
+    /// A table from rows that already have the indices of their classes, with the numbers of the classes as their names.
+    pub(crate) fn from_rows(
+        name: &str,
+        classes: usize,
+        dim: usize,
+        features: Vec<f64>,
+        labels: Vec<u32>,
+    ) -> Result<Self, DataError> {
+        check_features(name, dim)?;
+        Self {
+            name: name.to_owned(),
+            feature_names: (0..dim).map(|feature| format!("x{feature}")).collect(),
+            class_names: (0..classes).map(|class| class.to_string()).collect(),
+            features,
+            labels,
+        }
+        .checked("class")
+    }
+
     fn checked(self, label: &str) -> Result<Self, DataError> {
         let problem = Problem { name: &self.name };
         if self.class_names.len() < 2 {

@@ -27,9 +27,18 @@ pub(crate) fn images(figure: &Figure) -> Result<Images, Error> {
 
 fn make(figure: &Figure) -> Result<Images, Trouble> {
     let (drawing, _) = layout::svg(figure)?;
-    let options = usvg::Options { font_family: style::FONT.to_owned(), fontdb: Arc::clone(fonts()), ..usvg::Options::default() };
-    let tree = usvg::Tree::from_str(&drawing, &options).map_err(|error| Trouble(format!("SVG: {error}")))?;
+    let tree = parsed(&drawing)?;
     Ok(Images { svg: svg(&tree, figure)?, png: png(&tree)?, pdf: portable(&tree)? })
+}
+
+fn parsed(drawing: &str) -> Result<usvg::Tree, Trouble> {
+    let options = usvg::Options { font_family: style::FONT.to_owned(), fontdb: Arc::clone(fonts()), ..usvg::Options::default() };
+    usvg::Tree::from_str(drawing, &options).map_err(|error| Trouble(format!("SVG: {error}")))
+}
+
+/// The drawing in dots, on white.
+pub(crate) fn raster(drawing: &str) -> Result<tiny_skia::Pixmap, Trouble> {
+    pixmap(&parsed(drawing)?)
 }
 
 fn fonts() -> &'static Arc<usvg::fontdb::Database> {
@@ -58,11 +67,15 @@ fn svg(tree: &usvg::Tree, figure: &Figure) -> Result<String, Trouble> {
 }
 
 fn png(tree: &usvg::Tree) -> Result<Vec<u8>, Trouble> {
+    pixmap(tree)?.encode_png().map_err(|error| Trouble(format!("PNG: {error}")))
+}
+
+fn pixmap(tree: &usvg::Tree) -> Result<tiny_skia::Pixmap, Trouble> {
     let size = tree.size().to_int_size().scale_by(style::PNG_SCALE).ok_or_else(|| Trouble("PNG: no size".into()))?;
     let mut pixels = tiny_skia::Pixmap::new(size.width(), size.height()).ok_or_else(|| Trouble("PNG: no memory".into()))?;
     pixels.fill(tiny_skia::Color::WHITE);
     resvg::render(tree, tiny_skia::Transform::from_scale(style::PNG_SCALE, style::PNG_SCALE), &mut pixels.as_mut());
-    pixels.encode_png().map_err(|error| Trouble(format!("PNG: {error}")))
+    Ok(pixels)
 }
 
 fn portable(tree: &usvg::Tree) -> Result<Vec<u8>, Trouble> {

@@ -25,6 +25,7 @@ mod canvas;
 mod catalogue;
 pub mod claims;
 mod compact;
+mod contact_sheet;
 mod d1;
 mod error;
 mod export;
@@ -50,6 +51,7 @@ mod table;
 mod training;
 
 pub use catalogue::{Drawing, Entry, catalogue, draw, find, render};
+pub use contact_sheet::{ContactSheet, MOST_PICTURES, Picture, Strip, contact_sheet};
 pub use error::Error;
 pub use export::Images;
 pub use table::{Align, Cell, Column, Table};

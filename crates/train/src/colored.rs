@@ -1,10 +1,11 @@
 //! Colored-MNIST with the sizes and the seed of one run: the splits, and the same on a device.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use candle_core::{Device, Tensor};
-use isorate_data::{ColorLaw, ColoredImages, Images, LFF_JITTER_STD, Sampling, Split, colorize, draw, hold_out, mnist, stream};
+use isorate_data::{
+    ColorLaw, ColoredImages, ImageSource, Images, LFF_JITTER_STD, Sampling, Split, colorize, draw, hold_out, stream,
+};
 use serde_json::{Value, json};
 
 use crate::Error;
@@ -12,6 +13,7 @@ use crate::evaluate::EvaluationSet;
 
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ColoredMnistRun {
+    pub(crate) digits: ImageSource,
     pub(crate) correlation: f64,
     pub(crate) train: usize,
     pub(crate) validation: usize,
@@ -34,8 +36,8 @@ impl ColoredMnistRun {
     pub(crate) fn spec(&self) -> Value {
         json!({
             "name": "colored-mnist",
-            "source": "embedded",
-            "checksum": checksums(),
+            "source": self.digits.label(),
+            "checksum": self.digits.checksums(),
             "correlation": self.correlation,
             "palette": "LfF",
             "jitter_std": LFF_JITTER_STD,
@@ -47,7 +49,7 @@ impl ColoredMnistRun {
 
     /// Draws the images of each set, classes in their proportions, and colours them.
     pub(crate) fn build(&self) -> Result<ColoredSets, Error> {
-        let images = mnist().load(Split::Train)?;
+        let images = self.digits.load(Split::Train)?;
         let used = draw(
             images.labels(),
             images.classes(),
@@ -57,7 +59,7 @@ impl ColoredMnistRun {
         )?;
         let images = images.select(&used)?;
         let parts = hold_out(images.labels(), images.classes(), self.validation, Sampling::Stratified, self.seed)?;
-        let test = mnist().load(Split::Test)?;
+        let test = self.digits.load(Split::Test)?;
         let chosen = draw(test.labels(), test.classes(), self.test, Sampling::Stratified, &mut stream(self.seed, "test", 0))?;
         let colour = |images: &Images, indices: &[usize], law: &ColorLaw, purpose: &str| -> Result<ColoredImages, Error> {
             Ok(colorize(&images.select(indices)?, law, self.seed, purpose)?)
@@ -68,16 +70,6 @@ impl ColoredMnistRun {
             test: colour(&test, &chosen, &ColorLaw::UNIFORM, "test")?,
         })
     }
-}
-
-/// BLAKE3 of the embedded files.
-fn checksums() -> BTreeMap<String, String> {
-    Split::ALL.into_iter().map(|split| (format!("mnist/{}", split.name()), mnist().checksum(split))).collect()
-}
-
-/// The data part of a run's provenance.
-pub(crate) fn provenance() -> BTreeMap<String, String> {
-    checksums()
 }
 
 /// The three sets on a device.

@@ -18,7 +18,7 @@ mod theory;
 mod training;
 mod tuning;
 
-pub use diagnosis::{DiagnosisConfig, DiagnosisReport, EqualLoss, GapReport, Source, diagnose, named};
+pub use diagnosis::{DiagnosisConfig, DiagnosisReport, EqualLoss, GapReport, Source, diagnose};
 pub use error::{Error, Stop};
 pub use plan::{Task, plan, plan_tuning};
 pub use runner::{Event, Runner};

@@ -1,5 +1,6 @@
 //! From a specification and a scale to tasks with an identity.
 
+use isorate_data::{ImageSource, Origin};
 use isorate_results::{Header, Provenance};
 use serde_json::{Value, json};
 
@@ -57,12 +58,12 @@ impl Task {
     }
 }
 
-/// The runs that the figures of an experiment need, at the step sizes that were chosen.
-pub fn plan(experiment: &Experiment, scale: Scale, tuned: &Tuned) -> Result<Vec<Task>, Error> {
+/// The runs that the figures of an experiment need, at the step sizes that were chosen, on images from `origin`.
+pub fn plan(experiment: &Experiment, scale: Scale, tuned: &Tuned, origin: &Origin) -> Result<Vec<Task>, Error> {
     let training = match &experiment.kind {
         Kind::Training(training) => training,
         Kind::Theory(theory) => {
-            let run = Theory::at(theory, scale).ok_or_else(|| experiment.no_scale(scale))?;
+            let run = Theory::at(theory, scale, origin)?.ok_or_else(|| experiment.no_scale(scale))?;
             return Ok(vec![Task::new(experiment, scale, run.seed(), run.label(), Work::Theory(run))]);
         }
     };
@@ -81,37 +82,65 @@ pub fn plan(experiment: &Experiment, scale: Scale, tuned: &Tuned) -> Result<Vec<
             )),
         })
         .collect::<Result<_, _>>()?;
+    let digits = digits(experiment, scale, sizes, origin)?;
     let first = sizes.seeds[0];
-    let moments = Work::Moments(MomentsRun { data: data(training, sizes, first) });
+    let moments = Work::Moments(MomentsRun { data: data(training, &digits, sizes, first) });
     let mut tasks = vec![Task::new(experiment, scale, first, format!("data moments, seed {first}"), moments)];
     // Seeds outside, so that runs on the same data follow each other.
     for &seed in &sizes.seeds {
         for &(optimizer, step_size) in &chosen {
-            tasks.push(training_task(experiment, training, scale, sizes, optimizer, step_size, seed)?);
+            tasks.push(training_task(
+                experiment,
+                training,
+                scale,
+                sizes,
+                optimizer,
+                step_size,
+                data(training, &digits, sizes, seed),
+            )?);
         }
     }
     Ok(tasks)
 }
 
-/// The runs that choosing step sizes needs: every optimizer at every step size of its grid, for every tuning seed.
-pub fn plan_tuning(experiment: &Experiment, scale: Scale) -> Result<Vec<Task>, Error> {
+/// The runs that choosing step sizes needs: every optimizer at every step size of its grid, for every tuning seed, on images from
+/// `origin`.
+pub fn plan_tuning(experiment: &Experiment, scale: Scale, origin: &Origin) -> Result<Vec<Task>, Error> {
     let Kind::Training(training) = &experiment.kind else {
         return Err(experiment.context().error("kind", "only training experiments have step sizes to choose"));
     };
     let sizes = training.at(scale).ok_or_else(|| experiment.no_scale(scale))?;
+    let digits = digits(experiment, scale, sizes, origin)?;
     let mut tasks = Vec::new();
     for &seed in &sizes.tuning_seeds {
         for optimizer in &training.optimizers {
             for &step_size in &optimizer.step_sizes {
-                tasks.push(training_task(experiment, training, scale, sizes, optimizer, step_size, seed)?);
+                tasks.push(training_task(
+                    experiment,
+                    training,
+                    scale,
+                    sizes,
+                    optimizer,
+                    step_size,
+                    data(training, &digits, sizes, seed),
+                )?);
             }
         }
     }
     Ok(tasks)
 }
 
-fn data(training: &Training, sizes: &TrainingScale, seed: u64) -> ColoredMnistRun {
+/// The digits, if the origin has as many as the scale asks for.
+fn digits(experiment: &Experiment, scale: Scale, sizes: &TrainingScale, origin: &Origin) -> Result<ImageSource, Error> {
+    if origin == &Origin::Embedded {
+        sizes.check_embedded(&experiment.context(), scale)?;
+    }
+    Ok(ImageSource::find("mnist", origin)?)
+}
+
+fn data(training: &Training, digits: &ImageSource, sizes: &TrainingScale, seed: u64) -> ColoredMnistRun {
     ColoredMnistRun {
+        digits: digits.clone(),
         correlation: training.data.correlation,
         train: sizes.train,
         validation: sizes.validation,
@@ -127,10 +156,11 @@ fn training_task(
     sizes: &TrainingScale,
     optimizer: &OptimizerSpec,
     step_size: f64,
-    seed: u64,
+    data: ColoredMnistRun,
 ) -> Result<Task, Error> {
+    let seed = data.seed;
     let run = TrainingRun {
-        data: data(training, sizes, seed),
+        data,
         model: training.model.clone(),
         key: optimizer.key.clone(),
         step_size,

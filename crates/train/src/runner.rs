@@ -158,9 +158,11 @@ impl Runner<'_> {
             Work::Training(_) => self.device.name.to_string(),
             Work::Moments(_) | Work::Theory(_) => "cpu".into(),
         };
-        if let Work::Training(_) | Work::Moments(_) = &task.work {
-            provenance.data = crate::colored::provenance();
-        }
+        provenance.data = match &task.work {
+            Work::Training(run) => run.data.digits.checksums().clone(),
+            Work::Moments(run) => run.data.digits.checksums().clone(),
+            Work::Theory(run) => run.checksums(),
+        };
         let mut run = Run::new(task.header(provenance)?, product.outcome, product.records);
         run.notes = product.notes;
         self.store.write(&run)?;

@@ -122,11 +122,7 @@ impl Experiment {
     }
 
     pub(crate) fn no_scale(&self, scale: Scale) -> Error {
-        self.context().error(
-            &format!("scale.{}", scale.name()),
-            "this experiment has no such scale yet\nhint: use --scale default; the paper's own data come from the hub, \
-             which this version does not read",
-        )
+        self.context().error(&format!("scale.{}", scale.name()), "this experiment has no such scale\nhint: use --scale default")
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails by a panic says all that is needed")]
 
+use isorate_data::Origin;
 use isorate_optim::DeviceChoice;
 use isorate_results::{Provenance, Record, Run, Store};
 use isorate_train::{Experiment, Runner, Scale, Stop, Tuned, plan};
@@ -11,7 +12,7 @@ const MUON: &str = include_str!("../../../paper/experiments/b2.toml");
 
 fn smoke(text: &str) -> Run {
     let experiment = Experiment::parse(text, "test", "test.toml").unwrap();
-    let tasks = plan(&experiment, Scale::Smoke, &Tuned::default()).unwrap();
+    let tasks = plan(&experiment, Scale::Smoke, &Tuned::default(), &Origin::Embedded).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
     let stop = Stop::new();

@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 use std::sync::Mutex;
 
+use isorate_data::Origin;
 use isorate_optim::DeviceChoice;
 use isorate_results::{Outcome, Provenance, Run, Store};
 use isorate_train::{Error, Event, Experiment, Kind, Runner, Scale, Stop, Task, Tuned, choose, plan, plan_tuning};
@@ -47,7 +48,7 @@ const SIGNUM: (&str, &str, &str) = ("signum", "[0.001]", "{ rule = 'signum' }");
 #[test]
 fn runs_are_reproduced_bit_for_bit_and_found_again() {
     let experiment = experiment(&[SGD, SIGNUM]);
-    let tasks = plan_tuning(&experiment, Scale::Smoke).unwrap();
+    let tasks = plan_tuning(&experiment, Scale::Smoke, &Origin::Embedded).unwrap();
     assert_eq!(tasks.len(), 3);
     let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (one, two) = (Store::open(one.path()).unwrap(), Store::open(two.path()).unwrap());
@@ -70,7 +71,7 @@ fn measurements_begin_at_step_0_and_cover_groups_and_classes() {
     let experiment = experiment(&[SIGNUM]);
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let run = ensure(&plan_tuning(&experiment, Scale::Smoke).unwrap(), &store, 1).0.unwrap().remove(0);
+    let run = ensure(&plan_tuning(&experiment, Scale::Smoke, &Origin::Embedded).unwrap(), &store, 1).0.unwrap().remove(0);
     // 220 images in batches of 50 are five steps an epoch: measured after steps 0, 3, 5, 8, 10.
     for split in ["validation", "test"] {
         for group in ["all", "majority", "minority", "class-0", "class-9"] {
@@ -91,7 +92,7 @@ fn a_diverged_run_is_a_result_and_never_chosen() {
     let experiment = experiment(&[("sgd", "[0.01, 1e30]", "{ rule = 'sgd' }")]);
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let tasks = plan_tuning(&experiment, Scale::Smoke).unwrap();
+    let tasks = plan_tuning(&experiment, Scale::Smoke, &Origin::Embedded).unwrap();
     let runs = ensure(&tasks, &store, 2).0.unwrap();
     assert_eq!(runs[0].outcome, Outcome::Finished);
     let Outcome::Diverged { step, reason } = &runs[1].outcome else { panic!("1e30 did not diverge") };
@@ -113,7 +114,7 @@ fn choices_survive_their_file() {
     let experiment = experiment(&[SGD, SIGNUM]);
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("store")).unwrap();
-    let runs = ensure(&plan_tuning(&experiment, Scale::Smoke).unwrap(), &store, 2).0.unwrap();
+    let runs = ensure(&plan_tuning(&experiment, Scale::Smoke, &Origin::Embedded).unwrap(), &store, 2).0.unwrap();
     let Kind::Training(training) = &experiment.kind else { unreachable!() };
     let tuned = choose(training, &runs);
     let specification = folder.path().join("test.toml");
@@ -122,10 +123,10 @@ fn choices_survive_their_file() {
     for key in ["sgd", "signum"] {
         assert_eq!(read.step_size(key), tuned.step_size(key));
     }
-    let tasks = plan(&experiment, Scale::Smoke, &read).unwrap();
+    let tasks = plan(&experiment, Scale::Smoke, &read, &Origin::Embedded).unwrap();
     // The data's moments, and one run for each optimizer.
     assert_eq!(tasks.len(), 3);
-    let untuned = plan(&experiment, Scale::Smoke, &Tuned::default()).unwrap_err().to_string();
+    let untuned = plan(&experiment, Scale::Smoke, &Tuned::default(), &Origin::Embedded).unwrap_err().to_string();
     assert!(untuned.contains("isorate tune test.toml"), "{untuned}");
 }
 
@@ -134,7 +135,7 @@ fn a_request_to_stop_is_heard_between_steps() {
     let experiment = experiment(&[SGD]);
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
-    let tasks = plan_tuning(&experiment, Scale::Smoke).unwrap();
+    let tasks = plan_tuning(&experiment, Scale::Smoke, &Origin::Embedded).unwrap();
     let stop = Stop::new();
     let watch = |event: Event| {
         if matches!(event, Event::Step { .. }) {

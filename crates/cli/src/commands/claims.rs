@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use isorate_data::Origin;
 use isorate_figures::claims;
 use isorate_results::{Store, write_atomic};
 use isorate_train::Experiment;
@@ -17,7 +18,7 @@ pub fn run(arguments: &Claims) -> anyhow::Result<Verdict> {
     for id in experiments {
         let file = specification(&arguments.places.experiments, &id)?;
         let experiment = Experiment::read(&file)?;
-        runs.extend(stored(&plan(&file, &experiment, arguments.scale)?, &store)?);
+        runs.extend(stored(&plan(&file, &experiment, arguments.scale, &Origin::Embedded)?, &store)?);
     }
     let states = claims::evaluate(&text, &runs)?;
     let table = claims::table(&states);

@@ -7,7 +7,7 @@ use std::path::Path;
 use isorate_data::{TableOptions, Treatment, read_table_file};
 use isorate_figures::{Drawing, render};
 use isorate_results::write_atomic;
-use isorate_train::{DiagnosisConfig, DiagnosisReport, Source, diagnose, named};
+use isorate_train::{DiagnosisConfig, DiagnosisReport, Source, diagnose};
 
 use super::check_writable;
 use crate::args::{Diagnose, Features, Format};
@@ -47,7 +47,7 @@ fn source(arguments: &Diagnose) -> anyhow::Result<Source> {
     let path = Path::new(&arguments.data);
     let is_name = path.extension().is_none() && path.components().count() == 1 && !path.is_file();
     if is_name {
-        return Ok(named(&arguments.data)?);
+        return Ok(Source::named(&arguments.data, &arguments.images.origin)?);
     }
     let options = TableOptions { label: &arguments.label, ignore: &arguments.ignore };
     let (table, images) = read_table_file(path, &options)?;

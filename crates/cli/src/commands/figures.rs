@@ -7,7 +7,7 @@ use isorate_results::{Run, Store};
 use isorate_train::Experiment;
 
 use super::{FROZEN, check_writable, ensure, open, plan, specification, stored};
-use crate::args::{Data, Figures};
+use crate::args::Figures;
 use crate::{Verdict, output};
 
 pub fn run(arguments: &Figures) -> anyhow::Result<Verdict> {
@@ -17,9 +17,6 @@ pub fn run(arguments: &Figures) -> anyhow::Result<Verdict> {
         let lines = entries.iter().map(|entry| format!("{:width$}  {}\n", entry.id, entry.title));
         output::data(&lines.collect::<String>())?;
         return Ok(Verdict::Passed);
-    }
-    if arguments.data == Data::Hub {
-        anyhow::bail!("--data hub: this version reads embedded data only\nhint: leave --data out");
     }
     check_writable(&arguments.out)?;
     let store = Store::open(if arguments.frozen { Path::new(FROZEN) } else { &arguments.places.store })?;
@@ -52,7 +49,7 @@ fn choose(ids: &[String]) -> anyhow::Result<Vec<&'static Entry>> {
 fn experiment_runs(arguments: &Figures, id: &str, store: &Store, device: &OpenDevice) -> anyhow::Result<Vec<Run>> {
     let file = specification(&arguments.places.experiments, id)?;
     let experiment = Experiment::read(&file)?;
-    let tasks = plan(&file, &experiment, arguments.scale)?;
+    let tasks = plan(&file, &experiment, arguments.scale, &arguments.images.origin)?;
     if !arguments.frozen {
         return ensure(&experiment, &tasks, store, device);
     }

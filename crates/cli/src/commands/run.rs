@@ -9,7 +9,7 @@ use crate::{Verdict, output};
 
 pub fn run(arguments: &Run) -> anyhow::Result<Verdict> {
     let experiment = Experiment::read(&arguments.file)?;
-    let mut tasks = plan(&arguments.file, &experiment, arguments.scale)?;
+    let mut tasks = plan(&arguments.file, &experiment, arguments.scale, &arguments.images.origin)?;
     if let Some(shard) = arguments.shard {
         let mut index = 0..;
         tasks.retain(|_| index.next().is_some_and(|i: usize| i % shard.count == shard.index));

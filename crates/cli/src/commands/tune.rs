@@ -9,7 +9,7 @@ use crate::{Verdict, output};
 
 pub fn run(arguments: &Tune) -> anyhow::Result<Verdict> {
     let experiment = Experiment::read(&arguments.file)?;
-    let tasks = plan_tuning(&experiment, arguments.scale.into())?;
+    let tasks = plan_tuning(&experiment, arguments.scale.into(), &arguments.images.origin)?;
     let Kind::Training(training) = &experiment.kind else { unreachable!("plan_tuning accepts training only") };
     let runs = ensure(&experiment, &tasks, &Store::open(&arguments.store)?, &open(arguments.device))?;
     let tuned = choose(training, &runs);

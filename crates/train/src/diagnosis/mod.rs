@@ -11,8 +11,8 @@ use isorate_theory::{LabelledMoments, Plan, Prediction, Rule, trust};
 use self::curves::{Curves, equal_loss, gaps, minority};
 use self::report::{Accuracies, ClassReport, ComponentReport, IdealReport};
 pub use self::report::{DiagnosisReport, EqualLoss, GapReport};
-pub(crate) use self::source::{NAMES, checksum};
-pub use self::source::{Source, named};
+pub use self::source::Source;
+pub(crate) use self::source::{IMAGE_SETS, NAMES, checksum, named};
 use crate::Error;
 use crate::runner::single_threaded;
 

@@ -1,8 +1,8 @@
 //! Where the rows of a diagnosis come from.
 
 use isorate_data::{
-    DataError, EmbeddedDataset, Sampling, Split, Table, Treatment, draw, fashion_mnist, mnist, stream, wine_quality,
-    wine_quality_checksum,
+    DataError, EmbeddedDataset, ImageSources, Origin, Sampling, Split, Table, Treatment, draw, fashion_mnist, mnist, stream,
+    wine_quality, wine_quality_checksum,
 };
 
 use crate::{Error, unknown};
@@ -38,28 +38,37 @@ impl Source {
 /// The data sets that come with the program.
 pub(crate) const NAMES: [&str; 3] = ["mnist", "fashion-mnist", "wine-quality"];
 
-/// The data set of this name, in small letters.
-pub fn named(name: &str) -> Result<Source, Error> {
-    match name {
-        "mnist" => embedded(mnist()),
-        "fashion-mnist" => embedded(fashion_mnist()),
-        "wine-quality" => Ok(Source { name: name.to_owned(), ..Source::of_table(wine_quality()?, false) }),
-        _ => Err(DataError::Table {
-            name: name.to_owned(),
-            place: "data".to_owned(),
-            rule: "is neither a file with the extension .csv, .tsv, .txt or .parquet nor a data set that comes with the program"
-                .to_owned(),
-            hint: unknown("data set", name, &NAMES).replace("\nhint: ", "; "),
-        }
-        .into()),
+/// Those of them that are images, of which there are other origins.
+pub(crate) const IMAGE_SETS: [&str; 2] = ["mnist", "fashion-mnist"];
+
+impl Source {
+    /// The data set of this name, in small letters, whose images come from `origin`.
+    pub fn named(name: &str, origin: &Origin) -> Result<Self, Error> {
+        let wanted: Vec<&str> = IMAGE_SETS.into_iter().filter(|known| *known == name).collect();
+        named(name, &ImageSources::find(&wanted, origin)?)
     }
 }
 
-fn embedded(dataset: &EmbeddedDataset) -> Result<Source, Error> {
-    let table =
-        |split| -> Result<Table, Error> { Ok(Table::from_images(&dataset.load(split)?, dataset.name, dataset.class_names)?) };
-    let (train, held_out) = (table(Split::Train)?, Some(table(Split::Test)?));
-    Ok(Source { name: dataset.name.to_owned(), train, held_out, images: true })
+/// The data set of this name; `images` has it if it is an image set.
+pub(crate) fn named(name: &str, images: &ImageSources) -> Result<Source, Error> {
+    if let Some(source) = images.get(name) {
+        let table = |split| -> Result<Table, Error> {
+            Ok(Table::from_images(&source.load(split)?, source.name(), source.class_names())?)
+        };
+        let (train, held_out) = (table(Split::Train)?, Some(table(Split::Test)?));
+        return Ok(Source { name: name.to_owned(), train, held_out, images: true });
+    }
+    if name == "wine-quality" {
+        return Ok(Source { name: name.to_owned(), ..Source::of_table(wine_quality()?, false) });
+    }
+    Err(DataError::Table {
+        name: name.to_owned(),
+        place: "data".to_owned(),
+        rule: "is neither a file with the extension .csv, .tsv, .txt or .parquet nor a data set that comes with the program"
+            .to_owned(),
+        hint: unknown("data set", name, &NAMES).replace("\nhint: ", "; "),
+    }
+    .into())
 }
 
 /// BLAKE3 of the files of a data set that comes with the program.

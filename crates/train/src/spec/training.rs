@@ -85,6 +85,8 @@ pub struct TrainingScale {
 
 /// Images in the embedded training and test set.
 const EMBEDDED: [usize; 2] = [12_000, 4_000];
+/// And in the complete ones.
+const COMPLETE: [usize; 2] = [60_000, 10_000];
 
 const RULES: [&str; 9] = ["sgd", "adam", "adamw", "ngd", "nmd", "signgd", "signum", "specgd", "muon"];
 
@@ -121,6 +123,34 @@ impl OptimizerSpec {
         let config: RuleConfig = table.try_into().map_err(|error: toml::de::Error| context.error(&setting, error.message()))?;
         config.validate().map_err(|error| context.error(&setting, error.to_string()))?;
         Ok(config)
+    }
+}
+
+impl TrainingScale {
+    /// Whether the embedded sets have as many images as are asked for.
+    pub(crate) fn check_embedded(&self, context: &Context, scale: Scale) -> Result<(), Error> {
+        let hint = "\nhint: `isorate fetch mnist` and --data hub take the complete set";
+        self.check_at_most(context, scale, EMBEDDED, "embedded", hint)
+    }
+
+    fn check_at_most(
+        &self,
+        context: &Context,
+        scale: Scale,
+        [train, test]: [usize; 2],
+        which: &str,
+        hint: &str,
+    ) -> Result<(), Error> {
+        let together = self.train.saturating_add(self.validation);
+        for (name, what, size, most) in
+            [("train", "train and validation images together", together, train), ("test", "test images", self.test, test)]
+        {
+            if size > most {
+                let setting = format!("scale.{}.{name}", scale.name());
+                return Err(context.error(&setting, format!("{size} {what}, and the {which} set has {most}{hint}")));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -171,14 +201,7 @@ impl Training {
             {
                 context.at_least_one(&setting(name), size)?;
             }
-            for (name, size, most) in
-                [("train", sizes.train.saturating_add(sizes.validation), EMBEDDED[0]), ("test", sizes.test, EMBEDDED[1])]
-            {
-                if size > most {
-                    let what = if name == "train" { "train and validation images together" } else { "test images" };
-                    return Err(context.error(&setting(name), format!("{size} {what}, and the embedded set has {most}")));
-                }
-            }
+            sizes.check_at_most(context, scale, COMPLETE, "complete", "")?;
             context.seeds(&setting("seeds"), &sizes.seeds)?;
             context.seeds(&setting("tuning_seeds"), &sizes.tuning_seeds)?;
             if let Some(seed) = sizes.tuning_seeds.iter().find(|seed| sizes.seeds.contains(seed)) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use isorate_data::ImageSources;
 use isorate_results::{Header, Outcome, Provenance, Record, Run};
 use isorate_theory::{Check, VerifyConfig, heading, verify};
 use serde::{Deserialize, Serialize};
@@ -28,7 +29,7 @@ impl TheoryRun for Checks {
         self.seed
     }
 
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let checks = verify(&VerifyConfig { sets: self.sets, seed: self.seed, ..VerifyConfig::default() })?;
         let (records, notes) = check_records(&checks);
         Ok(Findings { records, notes })

@@ -1,6 +1,8 @@
 //! How far the trajectories move for a given residual of Condition 1, and the residual of real data.
 
-use isorate_data::{Centering, ColorLaw, LabelledFeatures, Moments, Sampling, Split, colorize, draw, mnist, stream};
+use isorate_data::{
+    Centering, ColorLaw, ImageSources, Images, LabelledFeatures, Moments, Sampling, Split, colorize, draw, stream,
+};
 use isorate_results::Record;
 use isorate_theory::{MatrixMoments, Mixture, MixtureConfig, Rule, movement, perturbed};
 use serde::{Deserialize, Serialize};
@@ -71,6 +73,10 @@ impl TheoryRun for Condition1 {
         self.mixture.seed
     }
 
+    fn image_sets(&self) -> Vec<&str> {
+        if self.mnist + self.colored_mnist > 0 { vec!["mnist"] } else { Vec::new() }
+    }
+
     /// Under the keys `gd`, `ngd` and `specgd`, largest over (0, min a_c*] and relative to what is learned by then:
     /// `movement` of W and `component_movement` of α, both on the split `simulation`, and on `first-order` `movement` and
     /// `largest_movement`, that of the worst residual of the same size. The step counts the residuals, which stand under the key
@@ -79,7 +85,7 @@ impl TheoryRun for Condition1 {
     /// The same of real data at step 0 under the group `mnist`, whose `moments` also have `span` and `leakage` (the two parts of
     /// ‖B‖_F, relative to ‖S_xx‖_F), and `angle` of each component (groups `mnist-0`, …) to its eigenvector; the group
     /// `colored-mnist` has its `residual`.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, images: &ImageSources) -> Result<Findings, Error> {
         single_threaded(|| {
             let mixture = Mixture::new(self.mixture.clone())?;
             let mut records = Vec::new();
@@ -91,14 +97,15 @@ impl TheoryRun for Condition1 {
                 }
             }
             let mut findings = Findings::from(records);
-            if self.mnist > 0 {
-                findings.records.extend(self.real(&mut findings.notes)?);
-            }
-            if self.colored_mnist > 0 {
-                findings.records.push(self.colored()?);
-            }
-            if self.mnist + self.colored_mnist > 0 {
-                findings.notes.insert("mnist/train".into(), mnist().checksum(Split::Train));
+            for source in images.iter() {
+                let images = source.load(Split::Train)?;
+                if self.mnist > 0 {
+                    findings.records.extend(self.real(&images, &mut findings.notes)?);
+                }
+                if self.colored_mnist > 0 {
+                    findings.records.push(self.colored(&images)?);
+                }
+                findings.notes.extend(source.checksums_of(Split::Train));
             }
             Ok(findings)
         })
@@ -123,8 +130,7 @@ impl Condition1 {
         Ok(records)
     }
 
-    fn real(&self, notes: &mut std::collections::BTreeMap<String, String>) -> Result<Vec<Record>, Error> {
-        let images = mnist().load(Split::Train)?;
+    fn real(&self, images: &Images, notes: &mut std::collections::BTreeMap<String, String>) -> Result<Vec<Record>, Error> {
         let chosen =
             draw(images.labels(), images.classes(), self.mnist, Sampling::Stratified, &mut stream(self.seed(), "train", 0))?;
         let images = images.select(&chosen)?;
@@ -148,8 +154,7 @@ impl Condition1 {
         Ok(records)
     }
 
-    fn colored(&self) -> Result<Record, Error> {
-        let images = mnist().load(Split::Train)?;
+    fn colored(&self, images: &Images) -> Result<Record, Error> {
         let chosen = draw(
             images.labels(),
             images.classes(),

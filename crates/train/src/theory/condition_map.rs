@@ -1,5 +1,6 @@
 //! Where the bounds of Theorems 1 and 2 hold, and until when `SpecGD` is ahead.
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{Gap, MixtureConfig, lead_end, smallest_failing_prior};
 use serde::{Deserialize, Serialize};
@@ -50,7 +51,7 @@ impl TheoryRun for ConditionMap {
     /// which the reported constant (1/2 for the balanced NGF gap) fails on (0, t*], 1/k where it holds up to equal priors, 0 where it fails from 1e-4/k on; and
     /// `minority_lead` and `balanced_lead`, the time t/t* at which SpecGD falls behind for μ = k/3 and p_m at `prior_bound`, NaN where it is ahead
     /// at all times looked at.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let mut records = Vec::new();
         for &classes in &self.classes {
             let k = classes as f64;

@@ -1,5 +1,6 @@
 //! Deep linear models: growth of the components, saturation times, and the error of the idealization.
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{
     Mixture, MixtureConfig, Network, Rule, Simulation, Source, Start, TrajectoryConfig, alternation, delta_deviation,
@@ -100,7 +101,7 @@ impl TheoryRun for Depth {
     ///   e^(−δ) for `gd`, for which `spread_limit` has its limit for L ≥ 2;
     /// - `deviation`, groups `aligned/delta=4`, `gaussian/delta=4/draw=0`, `aligned/eta=0.01`, `gaussian/eta=0.01/draw=0`: the largest
     ///   distance from the idealized flow; on `closed-form` what the theory says of the aligned one.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let mixture = Mixture::new(self.mixture.clone())?;
         let short = Mixture::new(self.short_mixture.clone())?;
         let mut records = Vec::new();

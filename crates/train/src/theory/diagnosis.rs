@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use isorate_data::ImageSources;
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{Findings, TheoryRun};
 use crate::Error;
-use crate::diagnosis::{DiagnosisConfig, NAMES, checksum, diagnose, named};
+use crate::diagnosis::{DiagnosisConfig, IMAGE_SETS, NAMES, checksum, diagnose, named};
 use crate::spec::{Context, unknown};
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -57,13 +58,17 @@ impl TheoryRun for Diagnosis {
         self.seed
     }
 
+    fn image_sets(&self) -> Vec<&str> {
+        self.data.iter().map(|set| set.name.as_str()).filter(|name| IMAGE_SETS.contains(name)).collect()
+    }
+
     /// The records of each data set, as [`DiagnosisReport::records`](crate::DiagnosisReport::records) has them; notes `NAME.title` and
     /// `NAME.verdict`.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, images: &ImageSources) -> Result<Findings, Error> {
         let (mut records, mut notes) = (Vec::new(), BTreeMap::new());
         for set in &self.data {
             let config = DiagnosisConfig { step: set.step, seed: self.seed, ..DiagnosisConfig::default() };
-            let report = diagnose(&named(&set.name)?, &config)?;
+            let report = diagnose(&named(&set.name, images)?, &config)?;
             records.extend(report.records());
             notes.extend(report.notes());
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{
     DescentConfig, MatrixMoments, Mixture, MixtureConfig, PathPoint, Rule, Sampler, Score, Scores, StoppingPoint, TrainingData,
@@ -158,7 +159,7 @@ impl TheoryRun for EarlyStopping {
     /// - Split `test`, group with `.seed-N`, at the stopping point that the validation set chooses: `best_balanced` and `best_worst`, with
     ///   `best_balanced_oracle` and `best_worst_oracle`, the best of the whole path on the test set.
     /// - Split `test`, metric `step_size`, at the number of steps: the η that was taken.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let mixture = Mixture::new(self.mixture())?;
         let rotated = Sampler::new(&mixture, &mixture.matrix_moments()?)?;
         let canonical = Sampler::new(&mixture, &MatrixMoments::canonical(&mixture)?)?;
@@ -305,7 +306,8 @@ mod tests {
         let text = include_str!("../../../../paper/experiments/f4.toml").replacen("samples = [400]", "samples = [20]", 1);
         let experiment = Experiment::parse(&text, "f4", "f4.toml").expect("valid");
         let crate::Kind::Theory(theory) = &experiment.kind else { panic!("a theory experiment") };
-        let run = crate::Theory::at(theory, crate::Scale::Smoke).expect("there");
+        let run =
+            crate::Theory::at(theory, crate::Scale::Smoke, &isorate_data::Origin::Embedded).expect("no data").expect("there");
         let Err(error) = run.execute() else { panic!("must be refused") };
         assert!(error.to_string().contains("has no example of class"), "{error}");
     }

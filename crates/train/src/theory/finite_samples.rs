@@ -1,5 +1,6 @@
 //! Descent on the moments of finite samples, against the population.
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{
     ComponentPath, MatrixMoments, Mixture, MixtureConfig, Network, NewtonSchulz, PowerLaw, Rule, SampleStart, Sampler, Source,
@@ -157,7 +158,7 @@ impl TheoryRun for FiniteSamples {
     ///   largest entry off the diagonal, and both with `_deviation`.
     /// - Group `MODEL.d-DIM`: `slope`, `slope_error` and `intercept` of the power law through `error` over the sizes above `dim`, and the same
     ///   for `off_diagonal` with that name before it.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let dim = self.mixture.dim.unwrap_or(self.mixture.priors.len());
         let cases = [
             self.case("linear", 1, dim, "low")?,

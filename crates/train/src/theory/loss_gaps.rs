@@ -1,5 +1,6 @@
 //! The loss gaps of Theorems 1 and 2 on (0, t*].
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{
     GapRow, Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, bilinear_gap_curves, gap_curves, losses, trajectory,
@@ -57,7 +58,7 @@ impl TheoryRun for LossGaps {
     ///
     /// Group `linear`: closed form with the theorems' `minority_bound` and `balanced_bound`, and simulation. Group `bilinear`, both
     /// layers from e^(−δ): closed form (of `ngd`: GD's path, re-timed) and simulation.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let run = self;
         let mixture = Mixture::new(run.mixture.clone())?;
         let linear = GapGrid { mixture: &mixture, network: Network::LINEAR, group: "linear", horizon: mixture.horizon(), run };

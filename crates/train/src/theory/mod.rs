@@ -17,6 +17,7 @@ mod trajectories;
 
 use std::collections::BTreeMap;
 
+use isorate_data::{ImageSources, Origin};
 use isorate_results::{Outcome, Record};
 use isorate_theory::{Mixture, MixtureConfig};
 use serde::Serialize;
@@ -39,8 +40,13 @@ pub(crate) trait TheoryRun: std::fmt::Debug + Send + Sync + Settings {
     /// The seed that the run is stored under.
     fn seed(&self) -> u64;
 
-    /// The numbers, and words that belong to them.
-    fn execute(&self) -> Result<Findings, Error>;
+    /// The image sets that it measures, if any.
+    fn image_sets(&self) -> Vec<&str> {
+        Vec::new()
+    }
+
+    /// The numbers, and words that belong to them. `images` has the sets of [`Self::image_sets`].
+    fn execute(&self, images: &ImageSources) -> Result<Findings, Error>;
 }
 
 /// Settings as they stand in a run's identity.
@@ -163,9 +169,10 @@ impl Theory {
     }
 
     /// The run at a scale, if there is one.
-    pub(crate) fn at(this: &std::sync::Arc<Self>, scale: Scale) -> Option<ScaledTheory> {
-        this.get(scale)?;
-        Some(ScaledTheory { theory: this.clone(), scale })
+    pub(crate) fn at(this: &std::sync::Arc<Self>, scale: Scale, origin: &Origin) -> Result<Option<ScaledTheory>, Error> {
+        let Some(run) = this.get(scale) else { return Ok(None) };
+        let images = ImageSources::find(&run.image_sets(), origin)?;
+        Ok(Some(ScaledTheory { theory: this.clone(), scale, images }))
     }
 }
 
@@ -174,6 +181,7 @@ impl Theory {
 pub(crate) struct ScaledTheory {
     theory: std::sync::Arc<Theory>,
     scale: Scale,
+    images: ImageSources,
 }
 
 impl ScaledTheory {
@@ -193,11 +201,25 @@ impl ScaledTheory {
     pub(crate) fn spec(&self) -> Value {
         let mut spec = self.run().settings();
         spec["kind"] = json!(self.theory.kind.name);
+        // The embedded sets are those that the settings speak of.
+        let others: BTreeMap<&str, Value> = self
+            .images
+            .iter()
+            .filter(|source| source.origin() != &Origin::Embedded)
+            .map(|source| (source.name(), json!({ "source": source.label(), "checksum": source.checksums() })))
+            .collect();
+        if !others.is_empty() {
+            spec["images"] = json!(others);
+        }
         spec
     }
 
+    pub(crate) fn checksums(&self) -> BTreeMap<String, String> {
+        self.images.checksums()
+    }
+
     pub(crate) fn execute(&self) -> Result<Product, Error> {
-        let Findings { records, notes } = self.run().execute()?;
+        let Findings { records, notes } = self.run().execute(&self.images)?;
         Ok(Product { outcome: Outcome::Finished, records, notes })
     }
 }

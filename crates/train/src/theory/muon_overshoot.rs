@@ -1,5 +1,6 @@
 //! Muon with momentum around saturation: the overshoot and what remains of it.
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{
     Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, TrajectoryRow, discrete, muon_longest_run, muon_overshoot,
@@ -85,7 +86,7 @@ impl TheoryRun for MuonOvershoot {
     /// `overshoot`, (α_c − a_c*)/η at the first turning point, on both splits, and `amplitude` of all classes: T/2 on `closed-form`, on
     /// `recursion` the largest |α_c − a_c*|/η at the end of the recursion in the components over all classes and step sizes, and on
     /// `simulation` the largest entry of UᵀWV − diag(a*) over η at the end of the simulation with matrices.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let mixture = Mixture::new(self.mixture.clone())?;
         let limits = mixture.components().limits();
         let classes = [("majority", mixture.majority()), ("minority", mixture.minority())];

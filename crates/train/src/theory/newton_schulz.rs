@@ -1,5 +1,6 @@
 //! The response of Newton–Schulz steps, and a rare class under Muon with them.
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{Mixture, MixtureConfig, Network, NewtonSchulz, Rule, Source, TrajectoryConfig, trajectory};
 use serde::{Deserialize, Serialize};
@@ -74,7 +75,7 @@ impl TheoryRun for NewtonSchulzResponse {
     /// `newton-schulz` by imbalance: x_m = p_m/‖p‖₂.
     ///
     /// `minority` of `newton-schulz` and `specgd` by imbalance, on the splits `closed-form` and `simulation`: α_m/a_m* over t/t*.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let mut records = Vec::new();
         let base = |rule: &str, split: &str| Record::at_step(0).of(rule).split(split);
         let spread = |count: usize| (0..count).map(move |i| i as f64 / (count - 1).max(1) as f64);

@@ -1,5 +1,6 @@
 //! Shampoo with accumulated statistics beside GD and `SpecGD`.
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{
     Accumulation, Mixture, MixtureConfig, Network, Rule, Shampoo, Simulation, Source, TrajectoryConfig, shampoo_average,
@@ -52,7 +53,7 @@ impl TheoryRun for ShampooTrajectories {
 
     /// `alpha` by component for `gd`, `specgd`, `shampoo-average` and `shampoo-sum`, on the splits `closed-form` and `simulation`. The time is
     /// η · step, but for `shampoo-sum` 2 η √step. Under the key `mixture`: `prior` and `limit` by component.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let mixture = Mixture::new(self.mixture.clone())?;
         let (c, eta) = (mixture.components(), self.step_size);
         let mut records = Vec::new();

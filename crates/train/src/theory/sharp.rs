@@ -1,5 +1,6 @@
 //! The sharp constants of Theorems 1 and 2.
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{Gap, Infimum, SharpSearch, proved_bound, search_infimum, sharp_constants};
 use serde::{Deserialize, Serialize};
@@ -42,7 +43,7 @@ impl TheoryRun for SharpConstants {
     /// lower bounds on `proved-mean-one` and `proved-mean-third`. For the group `all`, over all k: `search`, `infimum` (the closed
     /// form) and `reported` (the constant of the theorem). Notes `<gap>.formula`, `<gap>.approached` and `<gap>.found`, with the gap's name such as
     /// `gf-minority`.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let mut findings = Findings::default();
         for constant in sharp_constants() {
             let gap = constant.gap;

@@ -1,5 +1,6 @@
 //! The spectral-power flow between GD and `SpecGD`: paths, times and the order of the classes.
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{
     Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, TrajectoryRow, power_flip_exponent, power_saturation_times,
@@ -95,7 +96,7 @@ impl TheoryRun for SpectralPower {
     /// minority saturate together. Under `power-P` for each exponent P: `alpha` by class over time on the splits `closed-form` and
     /// `simulation`, and `saturation_time` by class. Under `power-P` for the exponents of the grid: `half_time` by class, the time to
     /// half of the limit, and `time_ratio` by depth, that of the majority over that of the minority; each on both splits.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let mixture = Mixture::new(self.mixture.clone())?;
         let c = mixture.components();
         let (majority, minority) = (mixture.majority(), mixture.minority());

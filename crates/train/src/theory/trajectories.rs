@@ -1,5 +1,6 @@
 //! Trajectories of the spectral components, closed form and simulation.
 
+use isorate_data::ImageSources;
 use isorate_results::Record;
 use isorate_theory::{Mixture, MixtureConfig, Network, Rule, Source, TrajectoryConfig, TrajectoryRow, trajectory};
 use serde::{Deserialize, Serialize};
@@ -56,7 +57,7 @@ impl TheoryRun for Trajectories {
 
     /// `alpha` by component for each rule: on the split `closed-form` at `points` times, and on `simulation` at `marks` times.
     /// Under the key `mixture`: `prior` and `limit` by component.
-    fn execute(&self) -> Result<Findings, Error> {
+    fn execute(&self, _: &ImageSources) -> Result<Findings, Error> {
         let mixture = Mixture::new(self.mixture.clone())?;
         let eta = self.step_size;
         let dense: Vec<f64> = (0..self.points).map(|i| self.horizon * i as f64 / (self.points - 1).max(1) as f64).collect();
