@@ -6,15 +6,13 @@ use std::path::PathBuf;
 use polars::prelude::{DataFrame, IntoColumn, NamedFrom, Series};
 
 use crate::DataError;
+use crate::decode::ROWS_AT_ONCE;
 use crate::parquet::to_bytes;
 use crate::shards::{Kind, Shard, Wanted};
 
 const TEXT: &str = "text";
 const NAME: &str = "name";
-const WANTED: [Wanted; 1] = [Wanted { name: TEXT, kind: Kind::Text }];
-
-/// How many documents are taken from a page at once.
-const ROWS_AT_ONCE: usize = 1024;
+pub(crate) const WANTED: [Wanted<'static>; 1] = [Wanted { name: TEXT, kind: Kind::Text }];
 
 /// Reads all documents from the bytes of a parquet file with a string column `text`, as TinyStories has it on the hub. Other columns
 /// are ignored. `name` stands for the file in error messages.
@@ -37,13 +35,15 @@ pub fn read_text(bytes: &[u8], name: &str) -> Result<Vec<String>, DataError> {
 /// The same input and the same lock file give the same bytes.
 ///
 /// # Errors
-/// [`DataError::Setting`] when there is not one name for each document; [`DataError::WriteParquet`] should the parquet writer fail.
+/// [`DataError::Empty`] without a document; [`DataError::Setting`] when there is not one name for each; [`DataError::WriteParquet`] should the parquet writer fail.
 pub fn write_text(documents: &[String], names: &[String]) -> Result<Vec<u8>, DataError> {
     if documents.len() != names.len() {
         return Err(DataError::setting("number of names", names.len(), format!("must be {}", documents.len())));
     }
-    let columns =
-        vec![Series::new(TEXT.into(), documents).into_column(), Series::new(NAME.into(), names).into_column()];
+    if documents.is_empty() {
+        return Err(DataError::Empty { name: "documents".to_owned() });
+    }
+    let columns = vec![Series::new(TEXT.into(), documents).into_column(), Series::new(NAME.into(), names).into_column()];
     DataFrame::new(documents.len(), columns)
         .and_then(|mut table| to_bytes(&mut table))
         .map_err(|e| DataError::WriteParquet { reason: e.to_string() })
@@ -82,8 +82,13 @@ impl Documents {
             let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
             return Err(DataError::Empty { name: if names.is_empty() { "documents".to_owned() } else { names.join(", ") } });
         }
-        let files = paths.iter().rev().cloned().collect();
-        Ok(Self { rows, files, shard: None, block: Vec::new().into_iter() })
+        Ok(Self::of(paths.to_vec(), rows))
+    }
+
+    /// [`Self::open`] without looking at the files, which have `rows` rows.
+    pub(crate) fn of(mut files: Vec<PathBuf>, rows: usize) -> Self {
+        files.reverse();
+        Self { rows, files, shard: None, block: Vec::new().into_iter() }
     }
 
     /// The number of documents that the files announce.
@@ -148,6 +153,7 @@ mod tests {
         assert_eq!(file(&documents), file(&documents));
         let error = write_text(&documents[..2], &documents[..1]).unwrap_err();
         insta::assert_snapshot!(error, @"number of names = 1: must be 2");
+        assert!(matches!(write_text(&[], &[]), Err(DataError::Empty { .. })));
     }
 
     #[test]
@@ -155,7 +161,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let all = texts(0..2500);
         let paths: Vec<PathBuf> = ["a", "b", "c"].iter().map(|name| folder.path().join(name)).collect();
-        for (path, range) in paths.iter().zip([0..1200, 1200..1200, 1200..2500]) {
+        for (path, range) in paths.iter().zip([0..1200, 1200..1201, 1201..2500]) {
             std::fs::write(path, file(&all[range])).unwrap();
         }
         let documents = Documents::open(&paths).unwrap();
@@ -165,7 +171,7 @@ mod tests {
         let mut documents = Documents::open(&paths).unwrap();
         std::fs::write(&paths[2], b"<html>").unwrap();
         let read: Vec<_> = documents.by_ref().take_while(Result::is_ok).collect();
-        assert_eq!(read.len(), 1200);
+        assert_eq!(read.len(), 1201);
         assert!(documents.next().is_none());
         assert!(matches!(Documents::open(&paths), Err(DataError::NotParquet { .. })));
     }
