@@ -71,8 +71,7 @@ fn training_images_are_made_imbalanced() {
         writeln!(text, "{law}: {}; imbalance ratio {}", counts.join(" "), facts["splits"][0]["class_imbalance_ratio"]).unwrap();
         assert_eq!(facts["splits"][1]["rows"], 4_000, "the test images stay balanced");
     }
-    insta::assert_snapshot!(text, @r"
-    ");
+    insta::assert_snapshot!(text);
 }
 
 #[test]

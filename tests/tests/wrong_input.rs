@@ -154,7 +154,7 @@ fn names_and_places() {
     let messages = [
         refusal(&workplace, &["figures", "f11"]),
         refusal(&workplace, &["figures", "zeta"]),
-        refusal(&workplace, &["figures", "f2", "--data", "hub"]),
+        refusal(&workplace, &["figures", "f2", "--data", "disk"]),
         refusal(&workplace, &["figures", "f2", "--store", "file"]),
         refusal(&workplace, &["figures", "f2", "--experiments", "nowhere"]),
         refusal(&workplace, &["figures", "f1", "--scale", "paper"]),

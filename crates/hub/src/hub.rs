@@ -60,17 +60,6 @@ impl Hub {
         self.replaced.iter().find(|other| other.name == source.name).unwrap_or(source)
     }
 
-    /// Whether every file of a source is in the cache with the size it must have, as far as can be told without reading them and
-    /// without the network.
-    ///
-    /// # Errors
-    /// [`HubError::Lock`], [`HubError::Io`].
-    pub fn is_fetched(&self, source: &Source) -> Result<bool, HubError> {
-        let source = self.source(source);
-        let Some(entry) = self.known(source)? else { return Ok(false) };
-        Ok(entry.files.iter().all(|file| self.state(source, &entry.commit, file) == FileState::Present))
-    }
-
     /// What a fetch would take. It looks at names and sizes in the cache and asks the hub for its listing where the lock file
     /// does not have it; it changes nothing.
     ///

@@ -89,7 +89,15 @@ pub fn plan(experiment: &Experiment, scale: Scale, tuned: &Tuned, origin: &Origi
     // Seeds outside, so that runs on the same data follow each other.
     for &seed in &sizes.seeds {
         for &(optimizer, step_size) in &chosen {
-            tasks.push(training_task(experiment, training, &digits, scale, sizes, optimizer, step_size, seed)?);
+            tasks.push(training_task(
+                experiment,
+                training,
+                scale,
+                sizes,
+                optimizer,
+                step_size,
+                data(training, &digits, sizes, seed),
+            )?);
         }
     }
     Ok(tasks)
@@ -107,7 +115,15 @@ pub fn plan_tuning(experiment: &Experiment, scale: Scale, origin: &Origin) -> Re
     for &seed in &sizes.tuning_seeds {
         for optimizer in &training.optimizers {
             for &step_size in &optimizer.step_sizes {
-                tasks.push(training_task(experiment, training, &digits, scale, sizes, optimizer, step_size, seed)?);
+                tasks.push(training_task(
+                    experiment,
+                    training,
+                    scale,
+                    sizes,
+                    optimizer,
+                    step_size,
+                    data(training, &digits, sizes, seed),
+                )?);
             }
         }
     }
@@ -136,15 +152,15 @@ fn data(training: &Training, digits: &ImageSource, sizes: &TrainingScale, seed: 
 fn training_task(
     experiment: &Experiment,
     training: &Training,
-    digits: &ImageSource,
     scale: Scale,
     sizes: &TrainingScale,
     optimizer: &OptimizerSpec,
     step_size: f64,
-    seed: u64,
+    data: ColoredMnistRun,
 ) -> Result<Task, Error> {
+    let seed = data.seed;
     let run = TrainingRun {
-        data: data(training, digits, sizes, seed),
+        data,
         model: training.model.clone(),
         key: optimizer.key.clone(),
         step_size,

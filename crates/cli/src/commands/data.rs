@@ -58,7 +58,8 @@ impl Row {
     fn of(entry: &'static Entry, hub: &Hub) -> anyhow::Result<Self> {
         let source = isorate_hub::sources().iter().find(|source| source.name == entry.name);
         let row = |source: &'static Source| -> anyhow::Result<HubRow> {
-            Ok(HubRow { id: &source.id, revision: &source.revision, fetched: hub.is_fetched(source)? })
+            let fetched = hub.held(source)?.is_some_and(|plan| plan.to_download() == 0);
+            Ok(HubRow { id: &source.id, revision: &source.revision, fetched })
         };
         Ok(Self {
             name: entry.name,

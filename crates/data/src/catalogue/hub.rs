@@ -4,7 +4,10 @@ use isorate_hub::{Fetched, Hub, source};
 
 use super::open::{domino_parts, examples, images};
 use super::{Entry, FileFacts, Form, OpenOptions, Opened, OpenedSplit};
-use crate::{DataError, DominoClasses, HubImages, ImageSource, Images, Memory, Split};
+use crate::{
+    DataError, DominoClasses, HubImages, HubTexts, ImageSource, Images, MULTI_NLI_TRAIN_GROUPS, Memory, MultiNli, SentencePairs,
+    Split, multi_nli,
+};
 
 pub(super) fn open<'h>(entry: &Entry, hub: &'h Hub, options: &OpenOptions) -> Result<Opened<'h>, DataError> {
     if entry.name == "dominoes-cifar" {
@@ -16,7 +19,8 @@ pub(super) fn open<'h>(entry: &Entry, hub: &'h Hub, options: &OpenOptions) -> Re
         Form::Images => {
             splits(&fetched).into_iter().map(|split| image_split(hub, entry.name, split)).collect::<Result<_, _>>()?
         }
-        Form::Text => Vec::new(),
+        Form::Text if entry.name == "multi-nli" => pairs(hub, options.seed)?,
+        Form::Text => splits(&fetched).into_iter().map(|split| texts(hub, entry.name, split)).collect::<Result<_, _>>()?,
         Form::Numbers | Form::Weights => Vec::new(),
     };
     Ok(Opened {
@@ -52,6 +56,30 @@ fn image_split<'h>(hub: &'h Hub, name: &str, split: &str) -> Result<OpenedSplit<
     let names: Vec<String> = kind.class.names.iter().map(|&name| name.to_owned()).collect();
     let opened = if kind.attribute.is_some() || names.is_empty() { examples(set) } else { images(set, &names) };
     Ok(OpenedSplit { name: split.to_owned(), published_groups, ..opened })
+}
+
+/// Texts that are shown as examples.
+const SHOWN: usize = 3;
+
+fn texts(hub: &Hub, name: &str, split: &str) -> Result<OpenedSplit<'static>, DataError> {
+    let set = HubTexts::open(hub, name, split, &())?;
+    Ok(OpenedSplit { name: split.to_owned(), rows: set.rows(), texts: set.first(SHOWN)?, ..OpenedSplit::default() })
+}
+
+/// The pooled pairs, shared out.
+fn pairs(hub: &Hub, seed: u64) -> Result<Vec<OpenedSplit<'static>>, DataError> {
+    let MultiNli { train, validation, test } = multi_nli(hub, seed, &())?;
+    let part = |(name, pairs): (&str, SentencePairs)| OpenedSplit {
+        name: name.to_owned(),
+        rows: pairs.groups.len(),
+        class_names: pairs.groups.class_names().to_vec(),
+        labels: pairs.groups.labels().to_vec(),
+        texts: pairs.premises.iter().zip(&pairs.hypotheses).take(SHOWN).map(|(p, h)| format!("{p} → {h}")).collect(),
+        published_groups: (name == "train").then(|| MULTI_NLI_TRAIN_GROUPS.to_vec()),
+        groups: Some(pairs.groups),
+        images: None,
+    };
+    Ok([("train", train), ("validation", validation), ("test", test)].map(part).into())
 }
 
 fn dominoes<'h>(hub: &'h Hub, options: &OpenOptions) -> Result<Opened<'h>, DataError> {

@@ -217,14 +217,15 @@ fn imbalanced<'h>(
     imbalance: ClassImbalance,
     seed: u64,
 ) -> Result<Vec<OpenedSplit<'h>>, DataError> {
+    if splits.iter().all(|split| split.name != "train" || split.images.is_none()) {
+        let rule = "only sets of images with a part `train` can be made imbalanced here";
+        return Err(DataError::setting("imbalance", entry.name, rule));
+    }
     let one = |split: OpenedSplit<'h>| -> Result<OpenedSplit<'h>, DataError> {
+        let Some(images) = split.images else { return Ok(split) };
         if split.name != "train" {
-            return Ok(split);
+            return Ok(OpenedSplit { images: Some(images), ..split });
         }
-        let Some(images) = split.images else {
-            let rule = "only sets of images can be made imbalanced here";
-            return Err(DataError::setting("imbalance", entry.name, rule));
-        };
         let rows = imbalance.subset(&split.labels, split.class_names.len(), seed)?;
         let labels = rows.iter().map(|&row| split.labels[row]).collect();
         let groups = split.groups.as_ref().map(|groups| groups.select(&rows)).transpose()?;

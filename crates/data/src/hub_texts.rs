@@ -1,0 +1,81 @@
+//! Texts from the cache of the hub, streamed.
+
+use isorate_hub::{Fetched, Hub, Progress};
+
+use crate::decode::ROWS_AT_ONCE;
+use crate::shards::{Kind, Shard, Wanted};
+use crate::{DataError, set_aside};
+
+/// One split of a text set of the hub (column `text`, as in TinyStories), read from verified files of the cache a page at a time: no more than one page
+/// of texts is in memory.
+///
+/// A file that cannot be read is set aside, as in [`HubImages`](crate::HubImages).
+pub struct HubTexts<'h> {
+    hub: &'h Hub,
+    fetched: Fetched,
+    split: String,
+    rows: usize,
+}
+
+impl<'h> HubTexts<'h> {
+    /// Opens a split of the text set called `name`; counts its rows from the footers. The network is not used.
+    ///
+    /// # Errors
+    /// [`DataError::Setting`] for a split that is not there, [`DataError::Hub`] when the set was not fetched or its files are not what they
+    /// must be, [`DataError::SetAside`] for a file in another schema.
+    pub fn open(hub: &'h Hub, name: &str, split: &str, progress: &dyn Progress) -> Result<Self, DataError> {
+        let fetched = hub.cached(isorate_hub::source(name)?, progress)?;
+        if fetched.of(split).next().is_none() {
+            let mut splits: Vec<&str> = fetched.files.iter().map(|file| file.split.as_str()).collect();
+            splits.dedup();
+            return Err(DataError::setting("split", split, format!("{name} has {}", splits.join(", "))));
+        }
+        let mut rows = 0;
+        for file in fetched.of(split) {
+            let shard = Shard::open(&file.path, &WANTED).map_err(|error| set_aside(hub, &fetched, error))?;
+            rows += shard.rows();
+        }
+        Ok(Self { hub, fetched, split: split.to_owned(), rows })
+    }
+
+    /// The number of texts.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Gives every text to `f`, in order, until it returns false.
+    ///
+    /// # Errors
+    /// [`DataError::SetAside`] for a file that is damaged or has a row without a text.
+    pub fn for_each(&self, mut f: impl FnMut(&str) -> bool) -> Result<(), DataError> {
+        let mut read = || -> Result<(), DataError> {
+            for file in self.fetched.of(&self.split) {
+                let mut shard = Shard::open(&file.path, &WANTED)?;
+                while let Some(block) = shard.next_block(ROWS_AT_ONCE)? {
+                    if !block.texts(0)?.into_iter().all(&mut f) {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        };
+        read().map_err(|error| set_aside(self.hub, &self.fetched, error))
+    }
+
+    /// The first texts.
+    ///
+    /// # Errors
+    /// As [`Self::for_each`].
+    pub fn first(&self, count: usize) -> Result<Vec<String>, DataError> {
+        let mut texts = Vec::new();
+        self.for_each(|text| {
+            if texts.len() < count {
+                texts.push(text.to_owned());
+            }
+            texts.len() < count
+        })?;
+        Ok(texts)
+    }
+}
+
+const WANTED: [Wanted<'static>; 1] = [Wanted { name: "text", kind: Kind::Text }];

@@ -1,1 +1,0 @@
-//! Matrix kernels for the CPU that candle lacks.
