@@ -350,7 +350,15 @@ fn killed_in_the_middle_of_a_download() {
 #[test]
 fn two_processes_at_once() {
     let case = Case::fault("two at once", Fault::stall().after(1000).path("train").times(1));
-    let spawn = || case.place.command(&["fetch", "mnist"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let spawn = || {
+        case.place
+            .command(&["fetch", "mnist"])
+            .env("HF_HUB_DOWNLOAD_TIMEOUT", "30")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    };
     let first = spawn();
     case.wait_for_train();
     let second = spawn();
