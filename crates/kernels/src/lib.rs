@@ -4,11 +4,11 @@
 //! for half of the work where the result is symmetric. Results depend on the factors alone: not on the number of threads,
 //! and not on the processor.
 
+mod arithmetic;
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-mod arithmetic;
 mod panels;
 mod portable;
 mod product;

@@ -2,10 +2,10 @@
 
 use half::bf16;
 
+use crate::Panels;
 use crate::arithmetic::{add_pair, high, in_range, low};
 use crate::panels::WIDTH;
 use crate::product::{HEIGHT, Job, Processor, Tile};
-use crate::Panels;
 
 /// For each panel of the rows and the columns, whether plain multiplications and additions do.
 pub(crate) struct Portable {

@@ -102,11 +102,8 @@ fn check([r, k, c]: [usize; 3], kinds: [Kind; 2], scale: Scale, seed: u64) {
 }
 
 const KINDS: [Kind; 4] = [Kind::Plain, Kind::Wide, Kind::Small, Kind::Any];
-const SCALES: [Scale; 3] = [
-    Scale { product: 1.0, before: 0.0 },
-    Scale { product: 1.0, before: 3.4445 },
-    Scale { product: -4.775, before: 2.0315 },
-];
+const SCALES: [Scale; 3] =
+    [Scale { product: 1.0, before: 0.0 }, Scale { product: 1.0, before: 3.4445 }, Scale { product: -4.775, before: 2.0315 }];
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
@@ -123,9 +120,10 @@ proptest! {
 /// Sizes at and around the borders of tiles, panels and pieces.
 #[test]
 fn borders_of_tiles_and_pieces() {
-    for (seed, size) in [[1, 1, 1], [8, 2, 48], [9, 3, 49], [7, 1, 47], [16, 5, 16], [17, 4, 17], [1, 300, 2], [2, 3, 300], [300, 3, 50]]
-        .into_iter()
-        .enumerate()
+    for (seed, size) in
+        [[1, 1, 1], [8, 2, 48], [9, 3, 49], [7, 1, 47], [16, 5, 16], [17, 4, 17], [1, 300, 2], [2, 3, 300], [300, 3, 50]]
+            .into_iter()
+            .enumerate()
     {
         for kind in KINDS {
             check(size, [kind, Kind::Plain], SCALES[seed % 3], seed as u64);
