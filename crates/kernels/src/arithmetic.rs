@@ -26,6 +26,7 @@ pub(crate) fn low(pair: u32) -> f32 {
 }
 
 /// sum + a·b.
+#[allow(clippy::cast_possible_truncation, reason = "this is the rounding")]
 fn fused(sum: f32, a: f32, b: f32) -> f32 {
     let [sum, a, b] = [sum, a, b].map(|x| f64::from(without_subnormals(x)));
     // The product of two bf16 numbers is exact in f64. So is the sum, or one of the two is so small beside the other that
@@ -48,17 +49,19 @@ fn without_subnormals(x: f32) -> f32 {
 /// Such a number is a multiple of 2⁻⁶³, since bf16 has 8 digits; so products and their sums are multiples of 2⁻¹²⁶, the
 /// smallest normal f32, and are never subnormal. Products have 16 digits and stay below 2¹²⁸: they are exact in f32, and
 /// with them a multiplication followed by an addition rounds as one fused operation does.
+#[allow(clippy::needless_bitwise_bool, reason = "without branches the loop runs in vector registers")]
 pub(crate) fn in_range(pairs: &[[u32; 16]]) -> bool {
     const LEAST: u32 = (127 - 56) << 7;
     const LIMIT: u32 = (127 + 64) << 7;
     let fits = |half: u32| {
         let magnitude = half & 0x7fff;
-        (magnitude == 0) | ((magnitude >= LEAST) & (magnitude < LIMIT))
+        (magnitude == 0) | (LEAST..LIMIT).contains(&magnitude)
     };
     pairs.as_flattened().iter().fold(true, |all, &pair| all & fits(pair) & fits(pair >> 16))
 }
 
 /// The nearest bf16, ties to even; one and the same NaN for every NaN.
+#[allow(clippy::cast_possible_truncation, reason = "a u32 shifted by 16 is a u16")]
 #[inline(always)]
 pub(crate) fn rounded(x: f32) -> bf16 {
     let bits = x.to_bits();
@@ -73,6 +76,7 @@ pub(crate) fn widened(x: bf16) -> f32 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "the results are exact")]
 mod tests {
     use super::*;
 

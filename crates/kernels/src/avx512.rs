@@ -30,7 +30,9 @@ impl Processor for Avx512 {
         let rows = job.rows.panel(row * HEIGHT / WIDTH);
         let columns = std::array::from_fn(|index| job.columns.panel(panel + index));
         // SAFETY: the processor has AVX-512 and AVX512-BF16, since there is an `Avx512`.
-        unsafe { if row * HEIGHT % WIDTH == 0 { tile::<V, 0>(rows, columns) } else { tile::<V, HEIGHT>(rows, columns) } }
+        unsafe {
+            if (row * HEIGHT).is_multiple_of(WIDTH) { tile::<V, 0>(rows, columns) } else { tile::<V, HEIGHT>(rows, columns) }
+        }
     }
 
     fn rows_of(&self, job: &Job<'_>, first: usize, out: &mut [bf16]) {

@@ -3,6 +3,7 @@
 //! A factor is laid out as [`Panels`] once and used in as many products as there are: [`product`], and [`lower_product`]
 //! for half of the work where the result is symmetric. Results depend on the factors alone: not on the number of threads,
 //! and not on the processor.
+#![allow(clippy::inline_always, reason = "code that is inlined is compiled for the instructions of its caller")]
 
 mod arithmetic;
 #[cfg(target_arch = "x86_64")]

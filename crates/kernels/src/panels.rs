@@ -85,7 +85,7 @@ impl Panels {
         if self.pairs.len() < used {
             self.pairs.resize(used, [0; WIDTH]);
         }
-        let ragged = size % WIDTH != 0;
+        let ragged = !size.is_multiple_of(WIDTH);
         if depth == 0 || count == 0 {
             return;
         }
@@ -167,7 +167,8 @@ mod tests {
 
     fn entry(panels: &Panels, row: usize, place: usize) -> u16 {
         let pair = panels.panel(row / WIDTH)[place / 2][row % WIDTH];
-        if place % 2 == 0 { pair as u16 } else { (pair >> 16) as u16 }
+        let half = if place.is_multiple_of(2) { pair & 0xffff } else { pair >> 16 };
+        half.try_into().unwrap()
     }
 
     #[test]

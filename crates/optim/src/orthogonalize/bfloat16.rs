@@ -39,6 +39,7 @@ fn run<T: Real>(iteration: &Iteration<'_>, matrix: &[T], shape: (usize, usize), 
             }
         });
         for coefficients in iteration.steps.iter() {
+            #[allow(clippy::cast_possible_truncation, reason = "the arithmetic of a step is in f32")]
             scratch.step(coefficients.map(|c| c as f32), shape, threads);
         }
         let x = &scratch.x;
@@ -81,9 +82,9 @@ impl Scratch {
         gram.resize(n * n, bf16::ZERO);
         let wide = rows <= columns;
         if wide {
-            short.set_rows(x, shape, threads)
+            short.set_rows(x, shape, threads);
         } else {
-            short.set_columns(x, shape, threads)
+            short.set_columns(x, shape, threads);
         }
         lower_product(gram, short, Scale { product: 1.0, before: 0.0 }, threads);
         symmetric.set_symmetric(gram, n, threads);
