@@ -9,8 +9,8 @@ Each round runs the one program and then the other, each with the same number of
 of medians within a run. A ratio below 1 means that isorate takes less time. Both programs time a 1024x1024x1024 product in
 float32 beside every work, so that the rates that the two reach can be told apart from what the machine does otherwise.
 
-Variants of a work in PyTorch: float32, and bfloat16 where torch.optim.Muon iterates in it (the weights stay float32).
-isorate iterates in float32. All matrices of the network are under the rule, biases under AdamW beside Muon.
+torch.optim.Muon iterates in bfloat16 (the weights stay float32): works with -bf16 in their names do so in both programs, the
+others iterate in float32 in both. All matrices of the network are under the rule, biases under AdamW beside Muon.
 """
 
 import argparse
@@ -135,21 +135,22 @@ def torch_works(torch):
 
     works = {("matmul/1024x1024", "float32"): product}
     iterations = {"float32": in_float32, "bfloat16": in_bfloat16}
+    suffix = {"float32": "", "bfloat16": "-bf16"}
     for shape in [(1024, 1024), (512, 512), (512, 784), (128, 784)]:
         for dtype, iteration in iterations.items():
-            works[f"orthogonalize/newton-schulz/{shape[0]}x{shape[1]}", dtype] = newton_schulz(iteration, shape)
+            works[f"orthogonalize/newton-schulz{suffix[dtype]}/{shape[0]}x{shape[1]}", dtype] = newton_schulz(iteration, shape)
     works["orthogonalize/exact/512x512", "float32"] = exact
     for dtype, iteration in iterations.items():
         # torch.optim.Muon takes its matrices one by one.
-        works["batch/together/16x128x128", dtype] = batch(iteration)
+        works[f"batch/together{suffix[dtype]}/16x128x128", dtype] = batch(iteration)
     keys = [("sgd", "float32"), ("adam", "float32"), ("adamw", "float32"), ("muon", "float32"), ("muon", "bfloat16")]
     for rule, dtype in keys:
-        works[f"optimizer/{rule}", dtype] = optimizer((rule, dtype))
+        works[f"optimizer/{rule}{suffix[dtype]}", dtype] = optimizer((rule, dtype))
     works["train/mlp/forward", "float32"] = forward
     works["train/mlp/forward-backward", "float32"] = lambda: Training().gradients
     for rule, dtype in keys:
         if rule != "adam":
-            works[f"train/mlp/{rule}", dtype] = whole_step((rule, dtype))
+            works[f"train/mlp/{rule}{suffix[dtype]}", dtype] = whole_step((rule, dtype))
     return works
 
 

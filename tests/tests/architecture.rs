@@ -10,13 +10,14 @@ use serde_json::Value;
 /// Each crate with the crates of the workspace that it may depend on, in any way, tests included.
 const LAYERS: &[(&str, &[&str])] = &[
     ("isorate-theory", &[]),
-    ("isorate-optim", &[]),
+    ("isorate-optim", &["isorate-kernels"]),
     ("isorate-local-hub", &[]),
     ("isorate-hub", &["isorate-local-hub"]),
+    ("isorate-kernels", &[]),
     ("isorate-data", &["isorate-hub", "isorate-local-hub"]),
     ("isorate-results", &[]),
-    ("isorate-models", &[]),
-    ("isorate-bench", &["isorate-models", "isorate-optim"]),
+    ("isorate-models", &["isorate-kernels"]),
+    ("isorate-bench", &["isorate-kernels", "isorate-models", "isorate-optim"]),
     ("isorate-train", &["isorate-data", "isorate-hub", "isorate-models", "isorate-optim", "isorate-results", "isorate-theory"]),
     ("isorate-figures", &["isorate-results", "isorate-theory"]),
     ("isorate-cli", LIBRARIES),
@@ -29,6 +30,7 @@ const LIBRARIES: &[&str] = &[
     "isorate-data",
     "isorate-figures",
     "isorate-hub",
+    "isorate-kernels",
     "isorate-local-hub",
     "isorate-models",
     "isorate-optim",
@@ -224,10 +226,40 @@ fn repository_files() -> Vec<PathBuf> {
     }
 }
 
+/// The modules that may hold `unsafe` code. The compiler denies it everywhere, which an attribute could lift.
+const UNSAFE: &[&str] = &["crates/kernels/src/avx2.rs", "crates/kernels/src/avx512.rs"];
+
+#[test]
+fn unsafe_code_stays_in_its_modules() {
+    let workspace = manifest(&root().join("Cargo.toml"));
+    assert_eq!(workspace["workspace"]["lints"]["rust"]["unsafe_code"].as_str(), Some("deny"));
+    let allows = ["allow", "expect", "warn"].map(|level| format!("{level}({}_code", "unsafe"));
+    let mut allowed = BTreeSet::new();
+    for file in repository_files().into_iter().filter(|file| file.extension().is_some_and(|extension| extension == "rs")) {
+        let text = fs_err::read_to_string(root().join(&file)).expect("sources are UTF-8");
+        // Whatever else an attribute lists, the name of the lint or the word itself is in the file.
+        let dense: String = text.split_whitespace().collect();
+        let lint = concat!("unsafe", "_code");
+        if allows.iter().any(|attribute| dense.contains(attribute)) || (text.contains(lint) && file != this_file()) {
+            allowed.insert(file.to_string_lossy().replace('\\', "/"));
+        }
+    }
+    assert_eq!(allowed, UNSAFE.iter().map(|&file| file.to_owned()).collect());
+    for file in UNSAFE {
+        let text = fs_err::read_to_string(root().join(file)).expect("sources are UTF-8");
+        let blocks = text.lines().filter(|line| line.contains("unsafe {")).count();
+        assert!(blocks > 0 && text.matches("// SAFETY: ").count() == blocks, "{file}: every block says why it is sound");
+    }
+}
+
+fn this_file() -> PathBuf {
+    PathBuf::from("tests/tests/architecture.rs")
+}
+
 #[test]
 fn files_have_a_reasonable_size() {
     let files = repository_files();
-    assert!(files.contains(&PathBuf::from("tests/tests/architecture.rs")), "this file is in the repository");
+    assert!(files.contains(&this_file()), "this file is in the repository");
     for file in files {
         let path = root().join(&file);
         let size = fs_err::metadata(&path).expect("a file has a size").len();

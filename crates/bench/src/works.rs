@@ -18,29 +18,43 @@ pub(crate) const MATMUL: usize = 1024;
 pub fn works() -> Vec<Work> {
     let mut works = vec![matmul()];
     works.extend([(1024, 1024), (512, 512), (512, 784), (128, 784)].map(|shape| orthogonalize("newton-schulz", shape)));
+    works.extend([(1024, 1024), (512, 512), (512, 784), (128, 784)].map(|shape| orthogonalize("newton-schulz-bf16", shape)));
     works.extend(["you", "polar-express", "exact"].map(|name| orthogonalize(name, (512, 512))));
-    works.extend([batch(16, 128, true), batch(16, 128, false)]);
-    let rules = ["sgd", "adam", "adamw", "nmd", "signum", "specgd", "muon", "shampoo", "soap", "dion", "scion", "power"];
+    works.extend([batch("muon", 16, 128, true), batch("muon-bf16", 16, 128, true), batch("muon", 16, 128, false)]);
+    let rules =
+        ["sgd", "adam", "adamw", "nmd", "signum", "specgd", "muon", "muon-bf16", "shampoo", "soap", "dion", "scion", "power"];
     works.extend(rules.map(|name| optimizer(name, rule(name))));
     // By default Shampoo takes roots at every step; SOAP turns its bases at every tenth, which the median does not see.
     let one_root = Shampoo { precondition_every: 1_000_000, start_step: Some(1), ..Shampoo::new(LR) };
     works.push(optimizer("shampoo-between-roots", RuleConfig::Shampoo(one_root)));
     works.push(optimizer("soap-every-step", RuleConfig::Soap(Soap { precondition_every: 1, ..Soap::new(LR) })));
     works.extend([gradients(false), gradients(true)]);
-    works.extend(["sgd", "adamw", "muon"].map(training_step));
+    works.extend(["sgd", "adamw", "muon", "muon-bf16"].map(training_step));
     works
+}
+
+/// What follows the name of a rule or of an orthogonalizer that iterates in bfloat16.
+const IN_BF16: &str = "-bf16";
+
+/// Settings with `key` and the iteration's type from a name.
+fn settings(key: &str, name: &str) -> serde_json::Value {
+    let mut settings = serde_json::json!({ "rule": "muon", "lr": LR });
+    settings[key] = name.trim_end_matches(IN_BF16).into();
+    if name.ends_with(IN_BF16) {
+        settings["ns_dtype"] = "bf16".into();
+    }
+    settings
 }
 
 /// A rule with its defaults.
 fn rule(name: &str) -> RuleConfig {
-    let settings = serde_json::json!({ "rule": name, "lr": LR });
+    let settings = settings("rule", name);
     serde_json::from_value(settings).expect("the list holds names of rules, and a learning rate is all that they ask for")
 }
 
 /// An orthogonalizer with its defaults, by its name in settings.
 fn orthogonalizer(name: &str) -> Orthogonalizer {
-    let settings = serde_json::json!({ "rule": "muon", "lr": LR, "orthogonalizer": name });
-    match serde_json::from_value(settings) {
+    match serde_json::from_value(settings("orthogonalizer", name)) {
         Ok(RuleConfig::Muon(muon)) => muon.orthogonalizer,
         _ => unreachable!("the list holds names of orthogonalizers"),
     }
@@ -62,7 +76,7 @@ pub(crate) fn matmul_flops() -> f64 {
     2.0 * (MATMUL as f64).powi(3)
 }
 
-/// One orthogonalization, f32; five steps where it is an iteration.
+/// One orthogonalization of an f32 matrix; five steps where it is an iteration.
 fn orthogonalize(name: &'static str, (rows, columns): (usize, usize)) -> Work {
     let work = Work::new(format!("orthogonalize/{name}/{rows}x{columns}"), move || {
         let (method, matrix) = (orthogonalizer(name), normal(rows, columns, 3)?);
@@ -76,8 +90,9 @@ fn orthogonalize(name: &'static str, (rows, columns): (usize, usize)) -> Work {
 }
 
 /// A Muon step on `count` square matrices, in one optimizer, or in one for each of them.
-fn batch(count: usize, side: usize, together: bool) -> Work {
-    let name = if together { "together" } else { "one-by-one" };
+fn batch(muon: &'static str, count: usize, side: usize, together: bool) -> Work {
+    let half = if muon.ends_with(IN_BF16) { IN_BF16 } else { "" };
+    let name = format!("{}{half}", if together { "together" } else { "one-by-one" });
     let s = side as f64;
     let flops = count as f64 * 5.0 * 6.0 * s.powi(3);
     Work::new(format!("batch/{name}/{count}x{side}x{side}"), move || {
@@ -88,7 +103,7 @@ fn batch(count: usize, side: usize, together: bool) -> Work {
             gradients.insert(&var, normal(side, side, 100 + i as u64)?);
             params.push(NamedParam::new(format!("w{i}"), Role::Matrix, var));
         }
-        let groups = GroupRules::uniform(rule("muon"));
+        let groups = GroupRules::uniform(rule(muon));
         let chunk = if together { count } else { 1 };
         let mut optimizers: Vec<Optimizer> =
             params.chunks(chunk).map(|params| Optimizer::new(params.to_vec(), &groups)).collect::<Result<_, _>>()?;

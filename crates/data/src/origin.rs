@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(source.checksums_of(Split::Train).len(), 1);
         assert_eq!(source.load(Split::Test).unwrap(), mnist().load(Split::Test).unwrap());
         let error = ImageSource::find("mnist2", &Origin::Embedded).unwrap_err();
-        insta::assert_snapshot!(error, @r#"image set = mnist2: must be mnist or fashion-mnist"#);
+        insta::assert_snapshot!(error, @r#"image set = "mnist2": must be mnist or fashion-mnist"#);
         let both = ImageSources::find(&["fashion-mnist", "mnist"], &Origin::Embedded).unwrap();
         assert_eq!((both.checksums().len(), both.get("mnist")), (4, Some(&source)));
         assert!(ImageSources::default().get("mnist").is_none());

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use candle_core::{DType, Device, Tensor};
 use common::{frobenius, with_singular_values};
-use isorate_optim::{ExactPolar, NewtonSchulz, OddPolynomial, Orthogonalize};
+use isorate_optim::{ExactPolar, IterationDtype, NewtonSchulz, OddPolynomial, Orthogonalize};
 
 const INTRODUCTION: &str = "\
 # Which orthogonalizer
@@ -40,21 +40,28 @@ k = min(r, c), and O is the result.
 - residual: ‖OᵀO − I‖_F/√k, on the side of length k;
 - distance: ‖O − UVᵀ‖_F/√k, and in the spectral norm ‖O − UVᵀ‖₂;
 - f32: ‖O₃₂ − O‖_F/√k, the difference when matrix and iteration are in f32. Rectangular matrices take the Gram form
-  of the iteration, square ones the plain form.
+  of the iteration, square ones the plain form;
+- bf16: the same difference when the iteration is in bfloat16, ‖O₁₆ − O‖_F/√k, and the residual of O₁₆.
 
-UVᵀ comes from the singular vectors that made the matrix, and everything but the last column is in f64.
+UVᵀ comes from the singular vectors that made the matrix, and everything but the last three columns is in f64.
 
 ";
 
 const SHAPES: [(usize, usize); 4] = [(64, 64), (64, 256), (256, 64), (512, 512)];
 const CONDITIONS: [f64; 5] = [1.0, 10.0, 1e2, 1e4, 1e6];
 
-fn methods() -> Vec<(&'static str, Box<dyn Orthogonalize>)> {
+/// A name, the method, and the same in bfloat16.
+type Named = (&'static str, Box<dyn Orthogonalize>, Option<Box<dyn Orthogonalize>>);
+
+fn methods() -> Vec<Named> {
+    let dtype = IterationDtype::BF16;
+    let polynomial =
+        |name, it: OddPolynomial| -> Named { (name, Box::new(it.clone()), Some(Box::new(OddPolynomial { dtype, ..it }))) };
     vec![
-        ("Jordan ×5", Box::new(NewtonSchulz::jordan(5))),
-        ("You", Box::new(OddPolynomial::you())),
-        ("Polar Express", Box::new(OddPolynomial::polar_express())),
-        ("Exact", Box::new(ExactPolar)),
+        ("Jordan ×5", Box::new(NewtonSchulz::jordan(5)), Some(Box::new(NewtonSchulz { steps: 5, dtype }))),
+        polynomial("You", OddPolynomial::you()),
+        polynomial("Polar Express", OddPolynomial::polar_express()),
+        ("Exact", Box::new(ExactPolar), None),
     ]
 }
 
@@ -71,40 +78,46 @@ fn spectral_norm(x: &Tensor) -> f64 {
     faer::MatRef::from_row_major_slice(&values, rows, columns).singular_values().unwrap()[0]
 }
 
-fn measure(method: &dyn Orthogonalize, x: &Tensor, polar: &Tensor) -> [f64; 4] {
+fn measure(method: &dyn Orthogonalize, half: Option<&dyn Orthogonalize>, x: &Tensor, polar: &Tensor) -> [Option<f64>; 6] {
     let (rows, columns) = x.dims2().unwrap();
     let k = rows.min(columns);
     let root = (k as f64).sqrt();
     let o = method.orthogonalize(x).unwrap();
-    let t = o.t().unwrap().contiguous().unwrap();
-    let gram = if rows <= columns { o.matmul(&t) } else { t.matmul(&o) }.unwrap();
-    let residual = (gram - Tensor::eye(k, DType::F64, &Device::Cpu).unwrap()).unwrap();
+    let residual = |o: &Tensor| {
+        let t = o.t().unwrap().contiguous().unwrap();
+        let gram = if rows <= columns { o.matmul(&t) } else { t.matmul(o) }.unwrap();
+        frobenius(&(gram - Tensor::eye(k, DType::F64, &Device::Cpu).unwrap()).unwrap()) / root
+    };
+    let half = half.map(|half| half.orthogonalize(x).unwrap());
     let difference = (&o - polar).unwrap();
     let single = method.orthogonalize(&x.to_dtype(DType::F32).unwrap()).unwrap().to_dtype(DType::F64).unwrap();
     [
-        frobenius(&residual) / root,
-        frobenius(&difference) / root,
-        spectral_norm(&difference),
-        frobenius(&(single - &o).unwrap()) / root,
+        Some(residual(&o)),
+        Some(frobenius(&difference) / root),
+        Some(spectral_norm(&difference)),
+        Some(frobenius(&(single - &o).unwrap()) / root),
+        half.as_ref().map(|half| frobenius(&(half - &o).unwrap()) / root),
+        half.as_ref().map(residual),
     ]
 }
 
-fn text(value: f64) -> String {
+fn text(value: Option<f64>) -> String {
+    let Some(value) = value else { return "–".into() };
     if value >= 1e-3 { format!("{value:.3}") } else { format!("{value:.0e}") }
 }
 
 fn table() -> String {
     let mut table = String::from(
-        "| orthogonalizer | shape | κ | residual | distance, F | distance, 2 | f32 |\n|---|---|---|---|---|---|---|\n",
+        "| orthogonalizer | shape | κ | residual | distance, F | distance, 2 | f32 | bf16 | residual, bf16 |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
     );
     let samples: Vec<_> =
         SHAPES.iter().flat_map(|&shape| CONDITIONS.map(|condition| (shape, condition, sample(shape, condition)))).collect();
-    for (name, method) in methods() {
+    for (name, method, half) in methods() {
         for ((rows, columns), condition, (x, polar)) in &samples {
-            let [residual, frobenius, spectral, single] = measure(&*method, x, polar).map(text);
+            let numbers = measure(&*method, half.as_deref(), x, polar).map(text).join(" | ");
             let condition = if *condition < 1e3 { condition.to_string() } else { format!("{condition:e}") };
-            writeln!(table, "| {name} | {rows}×{columns} | {condition} | {residual} | {frobenius} | {spectral} | {single} |")
-                .unwrap();
+            writeln!(table, "| {name} | {rows}×{columns} | {condition} | {numbers} |").unwrap();
         }
     }
     table

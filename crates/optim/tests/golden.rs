@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use isorate_optim::replay;
+use safetensors::SafeTensors;
 
 fn golden_files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
@@ -29,6 +30,29 @@ fn expected_tolerance(name: &str) -> f64 {
         1e-4
     } else {
         1e-9
+    }
+}
+
+/// PyTorch's trajectories with the iteration in bfloat16, as PyTorch computed them: the differences left are those of the
+/// start, where PyTorch rounds more often.
+#[test]
+fn bfloat16_references_are_reproduced_in_bfloat16() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = |file: &PathBuf| file.file_stem().unwrap().to_str().unwrap().starts_with("muon-torch");
+    let files: Vec<PathBuf> = golden_files().into_iter().filter(names).collect();
+    assert_eq!(files.len(), 12);
+    for file in files {
+        let bytes = std::fs::read(&file).unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        let mut metadata = metadata.metadata().clone().unwrap();
+        let mut case: serde_json::Value = serde_json::from_str(&metadata["case"]).unwrap();
+        case["hyper"]["ns_dtype"] = "bf16".into();
+        metadata.insert("case".into(), case.to_string());
+        let changed = folder.path().join(file.file_name().unwrap());
+        safetensors::serialize_to_file(SafeTensors::deserialize(&bytes).unwrap().tensors(), Some(metadata), &changed).unwrap();
+        let [single, half] = [&file, &changed].map(|file| replay(file).unwrap().max_abs_diff);
+        println!("| {} | {single:.2e} | {half:.2e} |", file.file_stem().unwrap().display());
+        assert!(half < 5e-3, "{}: {half:e}", file.display());
     }
 }
 

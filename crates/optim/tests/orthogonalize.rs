@@ -22,6 +22,7 @@ fn all() -> Vec<Box<dyn Orthogonalize>> {
         Box::new(Orthogonalizer::NewtonSchulz(NewtonSchulz::default())),
         Box::new(OddPolynomial { schedule: PolynomialSchedule::You, dtype: IterationDtype::F16 }),
         Box::new(NewtonSchulz { steps: 5, dtype: IterationDtype::F64 }),
+        Box::new(NewtonSchulz { steps: 5, dtype: IterationDtype::BF16 }),
     ]
 }
 
@@ -108,7 +109,15 @@ fn zero_stays_zero_and_rank_is_kept() {
             let polar = with_singular_values(r, c, &[1.0, 1.0], 3);
             let inside = o.matmul(&polar.t().unwrap().matmul(&polar).unwrap()).unwrap();
             // Rounding in the null space grows with the slope at 0, some 500.
-            let tolerance = if format!("{method:?}").contains("F16") { 0.2 } else { 1e-3 };
+            let name = format!("{method:?}");
+            // One rounding to bf16, 2⁻⁹ of the element, alone grows to about 0.4 with the slope.
+            let tolerance = if name.contains("BF16") {
+                0.6
+            } else if name.contains("F16") {
+                0.2
+            } else {
+                1e-3
+            };
             assert!(max_difference(&inside, &o) < tolerance, "{method:?}: {}", max_difference(&inside, &o));
         }
     }

@@ -30,7 +30,7 @@ const FEED_FORWARD: usize = 32;
 const POSITIONS: usize = 24;
 const LAYERS: usize = 2;
 
-/// Weights of BERT under the old names: prefix `bert.`, LayerNorm with gamma and beta, the heads of pre-training.
+/// Weights of BERT under the old names: prefix `bert.`, `LayerNorm` with gamma and beta, the heads of pre-training.
 fn bert_weights(words: usize) -> Vec<(String, Vec<usize>)> {
     let mut tensors: Vec<(String, Vec<usize>)> = Vec::new();
     let mut add = |name: String, shape: &[usize]| tensors.push((name, shape.to_vec()));

@@ -126,15 +126,19 @@ fn inspect(arguments: &Inspect) -> anyhow::Result<()> {
     let options = OpenOptions { origin: arguments.images.origin.clone(), seed: arguments.seed, imbalance: arguments.imbalance };
     let hub = Hub::from_env()?;
     let opened = entry.open(&hub, &options)?;
+    // Drawn before anything is said, so that a set without images is refused as a whole.
+    let sheet = match &arguments.out {
+        Some(_) => Some(contact_sheet(&sheet::sheet(entry, &opened, arguments.seed)?)?),
+        None => None,
+    };
     let facts = Facts::of(entry, &opened);
     match arguments.format {
         Format::Json => output::data(&format!("{}\n", serde_json::to_string_pretty(&facts)?))?,
         Format::Table => output::data(&text::text(&facts))?,
     }
-    if let Some(out) = &arguments.out {
+    if let (Some(out), Some(sheet)) = (&arguments.out, sheet) {
         let path = out.join(format!("{}.png", entry.name));
-        let sheet = sheet::sheet(entry, &opened, arguments.seed)?;
-        write_atomic(&path, &contact_sheet(&sheet)?)?;
+        write_atomic(&path, &sheet)?;
         output::message(&path.display().to_string());
     }
     Ok(())

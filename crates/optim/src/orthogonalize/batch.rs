@@ -4,11 +4,11 @@
 //! threads, large ones come one after another with their products shared out.
 
 use candle_core::{DType, Device, Tensor};
+use isorate_kernels::Threads;
 use rayon::prelude::*;
 
-use super::products::Threads;
 use super::schedule::Iteration;
-use super::{device_name, exact, slices, tensors};
+use super::{bfloat16, device_name, exact, slices, tensors};
 use crate::{Error, Result};
 
 /// How to orthogonalize.
@@ -105,7 +105,8 @@ impl Method<'_> {
             Self::Exact => Job::Cpu(matrix.to_device(&Device::Cpu)?),
             Self::Iteration(iteration) => {
                 let dtype = iteration.dtype(&matrix)?;
-                if matrix.device().is_cpu() && slices::handles(dtype) { Job::Cpu(matrix) } else { Job::Stack(matrix, dtype) }
+                let here = dtype == DType::BF16 || slices::handles(dtype);
+                if matrix.device().is_cpu() && here { Job::Cpu(matrix) } else { Job::Stack(matrix, dtype) }
             }
         })
     }
@@ -126,7 +127,10 @@ impl Method<'_> {
     fn on_cpu(&self, matrix: &Tensor, threads: Threads) -> Result<Tensor> {
         match self {
             Self::Exact => exact::polar_factor(matrix, threads),
-            Self::Iteration(iteration) => slices::apply(iteration, matrix, iteration.dtype(matrix)?, threads),
+            Self::Iteration(iteration) => match iteration.dtype(matrix)? {
+                DType::BF16 => bfloat16::apply(iteration, matrix, threads),
+                dtype => slices::apply(iteration, matrix, dtype, threads),
+            },
         }
     }
 

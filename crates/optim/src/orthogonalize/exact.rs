@@ -2,8 +2,9 @@
 
 use candle_core::{DType, Device, Tensor};
 use faer::{Mat, MatMut, MatRef};
+use isorate_kernels::Threads;
 
-use super::products::{Threads, lower_product, product};
+use super::products::{lower_product, product};
 use crate::factorize::{singular_values, symmetric_eigen};
 use crate::reduce::{all_finite, f64_values, frobenius_norm};
 use crate::{Error, Result};

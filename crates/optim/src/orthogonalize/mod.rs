@@ -1,6 +1,7 @@
 //! Orthogonalizers: from a matrix X = U diag(σ) Vᵀ to UVᵀ, exactly or nearly.
 
 mod batch;
+mod bfloat16;
 mod exact;
 mod products;
 mod schedule;

@@ -8,38 +8,9 @@ use std::ops::Range;
 use faer::linalg::matmul::matmul;
 use faer::traits::ComplexField;
 use faer::{Accum, MatMut, MatRef, Par};
-use rayon::prelude::*;
+use isorate_kernels::Threads;
 
 use crate::elementwise::Real;
-
-/// Whether a product is shared among the threads of rayon, or the caller has other work for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Threads {
-    One,
-    All,
-}
-
-impl Threads {
-    fn both(self, a: impl FnOnce() + Send, b: impl FnOnce() + Send) {
-        match self {
-            Self::One => {
-                a();
-                b();
-            }
-            Self::All => {
-                rayon::join(a, b);
-            }
-        }
-    }
-
-    /// `f(index, chunk)` for chunks of `length` elements.
-    pub fn chunks<T: Send>(self, data: &mut [T], length: usize, f: impl Fn(usize, &mut [T]) + Sync) {
-        match self {
-            Self::One => data.chunks_mut(length).enumerate().for_each(|(i, chunk)| f(i, chunk)),
-            Self::All => data.par_chunks_mut(length).enumerate().for_each(|(i, chunk)| f(i, chunk)),
-        }
-    }
-}
 
 /// Larger results are cut in half: small enough that two threads share a product of 512×512, large enough that packing
 /// the factors again costs little.

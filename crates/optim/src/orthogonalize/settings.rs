@@ -101,12 +101,6 @@ impl Orthogonalizer {
     /// Checks that a device can compute in the type chosen.
     pub(crate) fn validate_on(&self, check: &Check, device: &candle_core::Device) -> Result<()> {
         check.that(
-            !(self.dtype() == Some(IterationDtype::BF16) && device.is_cpu()),
-            "ns_dtype",
-            "bf16",
-            "candle has no bfloat16 matrix product on the CPU; it has tensor, f16, f32 and f64",
-        )?;
-        check.that(
             !(self.dtype() == Some(IterationDtype::F64) && device.is_metal()),
             "ns_dtype",
             "f64",

@@ -5,8 +5,9 @@ use std::cell::Cell;
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use faer::traits::ComplexField;
 use faer::{MatMut, MatRef};
+use isorate_kernels::Threads;
 
-use super::products::{Threads, lower_product, mirrored, polynomial, product};
+use super::products::{lower_product, mirrored, polynomial, product};
 use super::schedule::Iteration;
 use crate::elementwise::{PIECE, Real, contiguous};
 use crate::reduce::slice_sum_of_squares;
@@ -55,7 +56,7 @@ fn run<S: Real, T: Element>(
 }
 
 /// The two factors that together divide a matrix by the divisor of its normalization; None for a zero matrix.
-fn scale<S: Real>(iteration: &Iteration<'_>, matrix: &[S]) -> Result<Option<(f64, f64)>> {
+pub(super) fn scale<S: Real>(iteration: &Iteration<'_>, matrix: &[S]) -> Result<Option<(f64, f64)>> {
     let norm = slice_sum_of_squares(matrix).sqrt();
     if norm.is_finite() {
         // Squares that vanish belong to elements far below the norm that is still brought to 1.

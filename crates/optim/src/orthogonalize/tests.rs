@@ -2,8 +2,8 @@
 //! plain and Gram form.
 
 use candle_core::{DType, Device, Tensor};
+use isorate_kernels::Threads;
 
-use super::products::Threads;
 use super::schedule::{Iteration, Normalization};
 use super::testing::{norm, normal, with_condition};
 use super::{NewtonSchulz, OddPolynomial, slices, tensors};

@@ -11,6 +11,7 @@ pub const RULES: &[&str] = &[
     r#"{"rule":"specgd","lr":0.1,"weight_decay":0.01}"#,
     r#"{"rule":"muon","lr":0.1,"weight_decay":0.01}"#,
     r#"{"rule":"muon","lr":0.1,"orthogonalizer":"polar-express"}"#,
+    r#"{"rule":"muon","lr":0.1,"ns_dtype":"bf16"}"#,
     r#"{"rule":"muon","lr":0.1,"orthogonalizer":"exact","nesterov":false,"scale":"spectral"}"#,
     r#"{"rule":"shampoo","lr":0.1,"eps":1e-4,"weight_decay":0.01}"#,
     r#"{"rule":"shampoo","lr":0.1,"beta2":0.9,"precondition_every":2,"max_dim":64,"graft":"adam"}"#,
