@@ -25,7 +25,16 @@ impl TextDataset {
     /// # Errors
     /// As [`read_text`]; the tests of this crate load every embedded file.
     pub fn load(&self, split: Split) -> Result<Vec<String>, DataError> {
-        read_text(self.bytes(split), &format!("embedded {} ({})", self.name, split.name()))
+        read_text(self.bytes(split), &format!("embedded {} ({})", self.name, self.split_name(split)))
+    }
+
+    /// What a part is called: `train`, or `validation`.
+    #[allow(clippy::unused_self, reason = "how the parts are called belongs to the set")]
+    pub fn split_name(&self, split: Split) -> &'static str {
+        match split {
+            Split::Train => "train",
+            Split::Test => "validation",
+        }
     }
 
     /// The parquet file of one part.

@@ -15,6 +15,9 @@
 //!
 //! 5. An [`ImageSet`] of the hub is opened as [`ShardedImages`] from files, or as [`HubImages`] from the cache of verified files; images
 //!    are decoded when they are asked for. [`Batches`] iterate these and every other set of [`Examples`], shuffled or balanced by group.
+//! 6. Text: [`state_of_the_union`] is in the program, [`HubTexts`] and [`multi_nli`] come from the hub. [`Bpe`] makes a [`TokenStream`] of
+//!    documents, [`TokenWindows`] cut it into sequences, [`TokenBins`] group the types by frequency; [`WordPiece`] encodes pairs of sentences
+//!    for BERT.
 //!
 //! Every random choice comes from a [`stream`] of its own, derived from one seed, so the same call gives the same bytes.
 //!
