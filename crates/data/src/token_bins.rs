@@ -67,7 +67,9 @@ impl TokenBins {
     /// The number of types in each bin.
     pub fn types(&self) -> Vec<usize> {
         let mut types = vec![0; self.number];
-        self.bins.iter().for_each(|&bin| types[bin] += 1);
+        for &bin in &self.bins {
+            types[bin] += 1;
+        }
         types
     }
 
@@ -82,7 +84,9 @@ impl TokenBins {
     /// If there are more types.
     pub fn tokens_of(&self, counts: &[u64]) -> Vec<u64> {
         let mut tokens = vec![0; self.number];
-        counts.iter().zip(&self.bins[..counts.len()]).for_each(|(count, &bin)| tokens[bin] += count);
+        for (count, &bin) in counts.iter().zip(&self.bins[..counts.len()]) {
+            tokens[bin] += count;
+        }
         tokens
     }
 }

@@ -109,7 +109,8 @@ impl TokenStream {
         }
         match &self.store {
             Store::Memory(tokens) => {
-                let start = usize::try_from(start).expect("all of it is in memory");
+                #[expect(clippy::cast_possible_truncation, reason = "a place in memory, as checked above")]
+                let start = start as usize;
                 out.copy_from_slice(&tokens[start..start + out.len()]);
             }
             Store::File { file, start: first } => {
@@ -156,7 +157,9 @@ fn encode(
             tokens.extend(ids.into_iter().map(|id| u16::try_from(id).expect("a vocabulary has at most 2¹⁶ types")));
             tokens.push(end);
         }
-        tokens.iter().for_each(|&token| counts[usize::from(token)] += 1);
+        for &token in &tokens {
+            counts[usize::from(token)] += 1;
+        }
         take(&tokens)?;
         tokens.clear();
     }
@@ -192,9 +195,9 @@ fn write(
         file.write_all(&bytes).map_err(at)
     })?;
     hasher.update(&length.to_le_bytes());
-    counts.iter().for_each(|count| {
+    for count in &counts {
         hasher.update(&count.to_le_bytes());
-    });
+    }
     let mut header = [&MAGIC[..], &key, hasher.finalize().as_bytes(), &length.to_le_bytes()].concat();
     header.extend(counts.iter().flat_map(|count| count.to_le_bytes()));
     file.seek(SeekFrom::Start(0)).map_err(at)?;

@@ -90,7 +90,7 @@ impl WordPiece {
     pub fn from_vocabulary(vocabulary: &str, name: &str, longest: usize) -> Result<Self, DataError> {
         let error = |reason: String| DataError::Tokenizer { name: name.to_owned(), reason };
         let mut lines = BTreeMap::new();
-        for (line, token) in vocabulary.lines().enumerate() {
+        for (line, token) in (0u32..).zip(vocabulary.lines()) {
             if let Some(first) = lines.insert(token.trim_end(), line) {
                 return Err(error(format!("line {}: {token:?} stands in line {} as well", line + 1, first + 1)));
             }
@@ -98,7 +98,7 @@ impl WordPiece {
         let id = |token: &str| {
             let line =
                 lines.get(token).ok_or_else(|| error(format!("{token} is missing\nhint: this is no vocabulary of a BERT")));
-            line.map(|&line| (token.to_owned(), u32::try_from(line).expect("a file has fewer lines")))
+            line.map(|&line| (token.to_owned(), line))
         };
         let (separator, class) = (id(SEPARATOR)?, id(CLASS)?);
         let map = Model::read_bytes(vocabulary.as_bytes()).map_err(|e| error(e.to_string()))?;

@@ -150,7 +150,7 @@ fn reference() -> Reference {
         match fields[..] {
             // No word has a hyphen in it, so none is made of these.
             ["types", count] => types = (0..count.parse().unwrap()).map(|id: usize| format!("-{id}")).collect(),
-            ["token", id, token] => types[id.parse::<usize>().unwrap()] = token.to_owned(),
+            ["token", id, token] => token.clone_into(&mut types[id.parse::<usize>().unwrap()]),
             ["pair", first, second, ids, type_ids] => {
                 let text = |text: &str| text.replace("\\t", "\t");
                 pairs.push((text(first), text(second), numbers(ids), numbers(type_ids)));
