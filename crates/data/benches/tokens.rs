@@ -1,5 +1,5 @@
 //! What it costs to turn text into tokens: the validation part of the embedded text with the BPE, and pairs of its sentences with a
-//! WordPiece. `RAYON_NUM_THREADS` sets the number of threads of what is encoded in parallel.
+//! `WordPiece`. `RAYON_NUM_THREADS` sets the number of threads of what is encoded in parallel.
 
 use std::fmt::Write as _;
 

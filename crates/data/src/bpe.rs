@@ -32,7 +32,7 @@ static EMBEDDED: &[u8] = include_bytes!("../assets/sotu/tokenizer.json");
 /// use isorate_data::Bpe;
 /// let bpe = Bpe::embedded()?;
 /// let ids = bpe.encode("The state of the Union is strong.")?;
-/// assert_eq!(ids.len(), 8);
+/// assert_eq!(ids.len(), 9);
 /// assert_eq!(bpe.decode(&ids)?, "The state of the Union is strong.");
 /// # Ok::<(), isorate_data::DataError>(())
 /// ```

@@ -18,7 +18,8 @@ use crate::{DataError, TokenStream, stream};
 /// let windows = TokenWindows::new(tokens, 3)?;
 /// let (mut inputs, mut targets) = ([0; 6], [0; 6]);
 /// windows.read(&[1, 0], &mut inputs, &mut targets)?;
-/// assert_eq!((inputs[3], targets[3], inputs[1..3].to_vec()), (bpe.end_of_text(), inputs[4], targets[..0].to_vec()));
+/// // Window 0, which was asked for second, begins with the end of text; its last target is the first input of window 1.
+/// assert_eq!((inputs[3], targets[3], targets[5]), (bpe.end_of_text(), inputs[4], inputs[0]));
 /// # Ok::<(), isorate_data::DataError>(())
 /// ```
 pub struct TokenWindows {
