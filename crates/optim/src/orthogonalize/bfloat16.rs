@@ -1,9 +1,8 @@
-//! The iteration on the CPU in bfloat16, as Jordan's implementation and `torch.optim.Muon` have it: on slices, in buffers
-//! that are used again.
+//! The iteration on the CPU in bfloat16, as `torch.optim.Muon` has it: on slices, in buffers that are used again.
 //!
 //! X, A = XXᵀ and B = bA + cA² are kept in bfloat16, and a step is X ← aX + BX. Sums are in f32, and each of A, B and X is
-//! rounded once, after its products, coefficients and additions in f32. Only the start differs from those implementations:
-//! X is divided by its norm in f64 and then rounded, where they round before and after the norm and the division.
+//! rounded once, after its products, coefficients and additions in f32. Only the start differs from `torch.optim.Muon`: X is
+//! divided by its norm in f64 and then rounded, where that rounds before and after the norm and the division.
 
 use std::cell::Cell;
 
