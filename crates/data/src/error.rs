@@ -138,6 +138,14 @@ pub enum DataError {
         /// The rule it breaks.
         reason: String,
     },
+    /// A tokenizer cannot be read, trained or used.
+    #[error("{name}: {reason}")]
+    Tokenizer {
+        /// The file of the tokenizer, or which one it is.
+        name: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// A feature is NaN or infinite.
     #[error("features: row {row}, column {column} is {value}; every feature must be finite")]
     NotFinite {

@@ -2,9 +2,9 @@
 
 use isorate_hub::{Fetched, Hub, Progress};
 
-use crate::decode::ROWS_AT_ONCE;
-use crate::shards::{Kind, Shard, Wanted};
-use crate::{DataError, set_aside};
+use crate::shards::Shard;
+use crate::text::WANTED;
+use crate::{DataError, Documents, set_aside};
 
 /// One split of a text set of the hub (column `text`, as in TinyStories), read from verified files of the cache a page at a time: no more than one page
 /// of texts is in memory.
@@ -43,39 +43,20 @@ impl<'h> HubTexts<'h> {
         self.rows
     }
 
-    /// Gives every text to `f`, in order, until it returns false.
+    /// Every text, in order. After an error it ends.
     ///
     /// # Errors
     /// [`DataError::SetAside`] for a file that is damaged or has a row without a text.
-    pub fn for_each(&self, mut f: impl FnMut(&str) -> bool) -> Result<(), DataError> {
-        let mut read = || -> Result<(), DataError> {
-            for file in self.fetched.of(&self.split) {
-                let mut shard = Shard::open(&file.path, &WANTED)?;
-                while let Some(block) = shard.next_block(ROWS_AT_ONCE)? {
-                    if !block.texts(0)?.into_iter().all(&mut f) {
-                        return Ok(());
-                    }
-                }
-            }
-            Ok(())
-        };
-        read().map_err(|error| set_aside(self.hub, &self.fetched, error))
+    pub fn iter(&self) -> impl Iterator<Item = Result<String, DataError>> + Send + '_ {
+        let paths = self.fetched.of(&self.split).map(|file| file.path.clone());
+        Documents::of(paths.collect(), self.rows).map(|text| text.map_err(|error| set_aside(self.hub, &self.fetched, error)))
     }
 
     /// The first texts.
     ///
     /// # Errors
-    /// As [`Self::for_each`].
+    /// As [`Self::iter`].
     pub fn first(&self, count: usize) -> Result<Vec<String>, DataError> {
-        let mut texts = Vec::new();
-        self.for_each(|text| {
-            if texts.len() < count {
-                texts.push(text.to_owned());
-            }
-            texts.len() < count
-        })?;
-        Ok(texts)
+        self.iter().take(count).collect()
     }
 }
-
-const WANTED: [Wanted<'static>; 1] = [Wanted { name: "text", kind: Kind::Text }];

@@ -15,6 +15,9 @@
 //!
 //! 5. An [`ImageSet`] of the hub is opened as [`ShardedImages`] from files, or as [`HubImages`] from the cache of verified files; images
 //!    are decoded when they are asked for. [`Batches`] iterate these and every other set of [`Examples`], shuffled or balanced by group.
+//! 6. Text: [`state_of_the_union`] is in the program, [`HubTexts`] and [`multi_nli`] come from the hub. [`Bpe`] makes a [`TokenStream`] of
+//!    documents, [`TokenWindows`] cut it into sequences, [`TokenBins`] group the types by frequency; [`WordPiece`] encodes pairs of sentences
+//!    for BERT.
 //!
 //! Every random choice comes from a [`stream`] of its own, derived from one seed, so the same call gives the same bytes.
 //!
@@ -41,6 +44,7 @@
 mod background;
 mod batches;
 mod block;
+mod bpe;
 mod catalogue;
 mod class_moments;
 mod colored;
@@ -48,6 +52,7 @@ mod csv_table;
 mod decode;
 mod dominoes;
 mod embedded;
+mod embedded_text;
 mod encoded;
 mod error;
 mod examples;
@@ -80,18 +85,25 @@ mod shares;
 mod split;
 mod stream;
 mod table;
+mod text;
 mod thrift;
+mod token_bins;
+mod token_stream;
+mod token_windows;
 mod treatment;
 mod two_colors;
+mod word_piece;
 
 pub use background::{REBIAS_PALETTE, colorize_background};
 pub use batches::{Batch, BatchOptions, Batches, LastBatch, Prefetched};
+pub use bpe::Bpe;
 pub use catalogue::{Entry, FileFacts, Form, OpenOptions, Opened, OpenedSplit, catalogue, entry_named};
 pub use class_moments::{ClassLoss, ClassMoments, class_losses};
 pub use colored::{ColorLaw, ColoredImages, Group, LFF_JITTER_STD, LFF_PALETTE, colorize};
 pub use csv_table::read_csv;
 pub use dominoes::{DominoClasses, DominoSet, DominoSettings, DominoSource, Dominoes, dominoes};
 pub use embedded::{EmbeddedDataset, Split, fashion_mnist, mnist, wine_quality, wine_quality_checksum};
+pub use embedded_text::{TextDataset, state_of_the_union};
 pub use error::{DataError, Mismatch};
 pub use examples::Examples;
 pub use geometry::{Normalization, Step};
@@ -117,5 +129,10 @@ pub use shares::{VarianceShares, variance_shares};
 pub use split::{HoldOut, Sampling, draw, hold_out};
 pub use stream::stream;
 pub use table::{Table, TableOptions, read_table_file};
+pub use text::{Documents, read_text, write_text};
+pub use token_bins::TokenBins;
+pub use token_stream::TokenStream;
+pub use token_windows::TokenWindows;
 pub use treatment::{Treated, Treatment};
 pub use two_colors::{IRM_TEST_FLIP, IRM_TRAIN_FLIPS, TwoColorLaw, two_colors};
+pub use word_piece::{EncodedPairs, Padding, WordPiece};

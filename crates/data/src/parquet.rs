@@ -76,17 +76,22 @@ pub fn write_parquet(images: &Images, paths: &[String]) -> Result<Vec<u8>, DataE
         let fields = [Series::new("bytes".into(), encoded), Series::new("path".into(), paths)];
         let image = StructChunked::from_series(IMAGE.into(), images.len(), fields.iter())?;
         let mut table = DataFrame::new(images.len(), vec![image.into_column(), Series::new(LABEL.into(), labels).into_column()])?;
-        let mut bytes = Vec::new();
-        ParquetWriter::new(&mut bytes)
-            .with_compression(ParquetCompression::Zstd(Some(ZstdLevel::try_new(ZSTD_LEVEL)?)))
-            .with_statistics(StatisticsOptions::empty())
-            .with_row_group_size(Some(images.len()))
-            .with_data_page_size(Some(PAGE_BYTES))
-            .set_parallel(false)
-            .finish(&mut table)?;
-        Ok(bytes)
+        to_bytes(&mut table)
     };
     write().map_err(|e| DataError::WriteParquet { reason: e.to_string() })
+}
+
+/// A parquet file of one row group and one page a column, made as small as zstd can.
+pub(crate) fn to_bytes(table: &mut DataFrame) -> Result<Vec<u8>, PolarsError> {
+    let mut bytes = Vec::new();
+    ParquetWriter::new(&mut bytes)
+        .with_compression(ParquetCompression::Zstd(Some(ZstdLevel::try_new(ZSTD_LEVEL)?)))
+        .with_statistics(StatisticsOptions::empty())
+        .with_row_group_size(Some(table.height()))
+        .with_data_page_size(Some(PAGE_BYTES))
+        .set_parallel(false)
+        .finish(table)?;
+    Ok(bytes)
 }
 
 /// The highest level: files are written once.

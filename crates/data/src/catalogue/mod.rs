@@ -86,7 +86,7 @@ impl Entry {
 /// MNIST and Fashion-MNIST in the program.
 const SUBSETS: Rows = &[("train", 12_000), ("test", 4_000)];
 
-static ENTRIES: [Entry; 18] = [
+static ENTRIES: [Entry; 19] = [
     entry("mnist", Form::Images, "handwritten digits, 28×28 grey", &[("train", 60_000), ("test", 10_000)]).embedded(SUBSETS),
     entry("fashion-mnist", Form::Images, "articles of clothing, 28×28 grey", &[("train", 60_000), ("test", 10_000)]).embedded(SUBSETS),
     entry("cifar-10", Form::Images, "photographs of ten kinds of things, 32×32 colour", &[("train", 50_000), ("test", 10_000)]),
@@ -111,6 +111,8 @@ static ENTRIES: [Entry; 18] = [
     ),
     entry("tiny-stories", Form::Text, "short stories in simple English", &[("train", 2_119_719), ("validation", 21_990)]),
     entry("wine-quality", Form::Numbers, "red wines: 11 measurements; class: grade", &[]).embedded(&[("all", 1_599)]),
+    entry("sotu", Form::Text, "State of the Union addresses, 1790 to 2021, one speech a row", &[])
+        .embedded(&[("train", 210), ("validation", 23)]),
     entry("bert-base-uncased", Form::Weights, "BERT, 12 layers, 768 wide, with its tokenizer", &[]),
     entry("resnet-50", Form::Weights, "ResNet-50 trained on ImageNet", &[]),
     entry("colored-mnist", Form::Images, "digits in ten colours that agree with the digit for 99% in training", &[])

@@ -6,7 +6,7 @@ use super::{Entry, FileFacts, Opened, OpenedSplit};
 use crate::{
     ClassImbalance, ColorLaw, DataError, DominoClasses, DominoSettings, DominoSource, Dominoes, Examples, GaussianMixture,
     GroupTask, GroupTaskSizes, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, ImageSource, Images, Origin, Split, Table, TwoColorLaw,
-    colorize, colorize_background, dominoes, group_task, two_colors, wine_quality, wine_quality_checksum,
+    colorize, colorize_background, dominoes, group_task, state_of_the_union, two_colors, wine_quality, wine_quality_checksum,
 };
 
 /// The correlation of the constructions in the catalogue; the balanced test sets have none.
@@ -98,6 +98,7 @@ impl Entry {
                 }],
                 splits: vec![table("all", &wine_quality()?)],
             }),
+            "sotu" => speeches(),
             "mixture" => {
                 let mixture = GaussianMixture { priors: vec![0.6, 0.3, 0.1], mean_norm: 1.0, noise_std: 1.0, dim: None };
                 Ok(Opened {
@@ -111,6 +112,31 @@ impl Entry {
             _ => super::hub::open(self, hub, options),
         }
     }
+}
+
+/// Beginnings of speeches that are shown as examples, and characters of each.
+const SHOWN: (usize, usize) = (3, 200);
+
+fn speeches<'h>() -> Result<Opened<'h>, DataError> {
+    let set = state_of_the_union();
+    let file = |split: Split| FileFacts {
+        name: format!("{}/{}-00000-of-00001.parquet", set.name, set.split_name(split)),
+        path: None,
+        bytes: set.bytes(split).len() as u64,
+        checksum: format!("blake3:{}", set.checksum(split)),
+    };
+    let part = |split: Split| -> Result<OpenedSplit<'h>, DataError> {
+        let speeches = set.load(split)?;
+        let texts = speeches.iter().take(SHOWN.0).map(|speech| speech.chars().take(SHOWN.1).collect()).collect();
+        Ok(OpenedSplit { name: set.split_name(split).to_owned(), rows: speeches.len(), texts, ..OpenedSplit::default() })
+    };
+    Ok(Opened {
+        origin: "embedded".to_owned(),
+        licence: set.licence.to_owned(),
+        citation: set.citation.to_owned(),
+        files: Split::ALL.map(file).into(),
+        splits: Split::ALL.map(part).into_iter().collect::<Result<_, _>>()?,
+    })
 }
 
 fn both(source: &ImageSource) -> Result<[Images; 2], DataError> {
