@@ -1,22 +1,31 @@
-//! Matrix kernels for the CPU that candle lacks: products of bfloat16 matrices with sums in f32.
+//! Operations of neural networks on the CPU, each with its own gradient: what candle composes of several passes, or
+//! computes far below the rate of the processor, is one pass here.
 //!
-//! A factor is laid out as [`Panels`] once and used in as many products as there are: [`product`], and [`lower_product`]
-//! for half of the work where the result is symmetric. Results depend on the factors alone: not on the number of threads,
-//! and not on the processor.
+//! Each function on tensors says its formula and shapes. It takes the fast way for contiguous f32 tensors on the CPU, and
+//! is composed of candle's own operations for other types and devices. Results do not depend on the number of threads.
+//!
+//! [`bf16`] has products of bfloat16 matrices, on slices.
 #![allow(clippy::inline_always, reason = "code that is inlined is compiled for the instructions of its caller")]
 
-mod arithmetic;
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-mod panels;
-mod portable;
-mod product;
-#[cfg(test)]
-mod tests;
+mod activation;
+mod affine;
+mod attention;
+mod batch_norm;
+pub mod bf16;
+mod conv;
+mod cross_entropy;
+mod gelu;
+mod layer_norm;
+mod pool;
 mod threads;
 
-pub use panels::Panels;
-pub use product::{Scale, lower_product, product};
+pub use activation::{add_relu, relu};
+pub use affine::affine;
+pub use attention::causal_attention;
+pub use batch_norm::{BatchNormed, batch_norm, batch_norm_with};
+pub use conv::{Conv2d, conv2d};
+pub use cross_entropy::cross_entropy;
+pub use gelu::{gelu, gelu_tanh};
+pub use layer_norm::layer_norm;
+pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
 pub use threads::Threads;

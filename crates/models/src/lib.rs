@@ -4,10 +4,8 @@
 //! tensor is built from the numbers: the same generator state gives the same weights, bit for bit, on every machine.
 //! Parameters are handed out by name in a fixed order, under the names that PyTorch would use.
 
-mod affine;
 mod linear;
 mod mlp;
-mod relu;
 
 pub use linear::Linear;
 pub use mlp::{Activation, Mlp};

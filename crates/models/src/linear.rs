@@ -1,7 +1,6 @@
 use candle_core::{Device, Result, Tensor, Var};
+use isorate_kernels::affine;
 use rand::Rng;
-
-use crate::affine::affine;
 
 /// An affine map `y = x Wᵀ + b`, W: \[out, in\], b: \[out\], x: \[batch, in\], all `f32`.
 #[derive(Clone, Debug)]

@@ -1,8 +1,8 @@
 use candle_core::{Device, Result, Tensor, Var};
+use isorate_kernels::relu;
 use rand::Rng;
 
 use crate::Linear;
-use crate::relu::relu;
 
 /// What stands between the layers of an [`Mlp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

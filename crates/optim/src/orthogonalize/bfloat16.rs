@@ -8,7 +8,8 @@ use std::cell::Cell;
 
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 use half::bf16;
-use isorate_kernels::{Panels, Scale, Threads, lower_product, product};
+use isorate_kernels::Threads;
+use isorate_kernels::bf16::{Panels, Scale, lower_product, product};
 
 use super::schedule::Iteration;
 use super::slices::scale;

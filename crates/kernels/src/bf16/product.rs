@@ -2,10 +2,11 @@
 
 use half::bf16;
 
-use crate::arithmetic::{rounded, widened};
-use crate::panels::WIDTH;
-use crate::portable::Portable;
-use crate::{Panels, Threads};
+use crate::Threads;
+use crate::bf16::Panels;
+use crate::bf16::arithmetic::{rounded, widened};
+use crate::bf16::panels::WIDTH;
+use crate::bf16::portable::Portable;
 
 /// Rows of a tile: with 16·3 columns, 24 registers hold its sums.
 pub(crate) const HEIGHT: usize = 8;
@@ -35,7 +36,8 @@ pub struct Scale {
 ///
 /// ```
 /// use half::bf16;
-/// use isorate_kernels::{Panels, Scale, Threads, product};
+/// use isorate_kernels::Threads;
+/// use isorate_kernels::bf16::{Panels, Scale, product};
 ///
 /// let numbers = |x: &[f32]| x.iter().map(|&x| bf16::from_f32(x)).collect::<Vec<_>>();
 /// let (mut left, mut right) = (Panels::new(), Panels::new());
@@ -81,7 +83,7 @@ pub(crate) trait Processor: Sync {
 impl Job<'_> {
     fn run(&self, out: &mut [bf16], threads: Threads) {
         #[cfg(target_arch = "x86_64")]
-        if let Some(processor) = crate::avx512::Avx512::detect() {
+        if let Some(processor) = crate::bf16::avx512::Avx512::detect() {
             return self.run_on(&processor, out, threads);
         }
         self.run_on(&Portable::new(self), out, threads);

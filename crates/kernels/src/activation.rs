@@ -3,8 +3,13 @@
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
 /// max(0, x), with the gradient of x at and above 0.
-pub(crate) fn relu(x: &Tensor) -> Result<Tensor> {
+pub fn relu(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous() { x.apply_op1(Relu) } else { x.relu() }
+}
+
+/// max(0, x + y), the end of a residual block.
+pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
+    relu(&(x + y)?)
 }
 
 struct Relu;

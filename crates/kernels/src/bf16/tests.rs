@@ -5,10 +5,11 @@ use proptest::prelude::*;
 use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::arithmetic::{add_pair, rounded, widened};
-use crate::portable::Portable;
-use crate::product::Job;
-use crate::{Panels, Scale, Threads};
+use crate::Threads;
+use crate::bf16::arithmetic::{add_pair, rounded, widened};
+use crate::bf16::portable::Portable;
+use crate::bf16::product::Job;
+use crate::bf16::{Panels, Scale};
 
 /// Kinds of numbers that a matrix may hold.
 #[derive(Clone, Copy, Debug)]
@@ -64,10 +65,10 @@ fn implementations(job: &Job<'_>, out: &[bf16]) -> Vec<(String, Vec<bf16>)> {
         job.run_on(&Portable::new(job), &mut portable, threads);
         results.push((format!("portable, {threads:?}"), portable));
         let mut plain = out.to_vec();
-        job.run_on(&crate::portable::AsItStands(Portable::new(job)), &mut plain, threads);
+        job.run_on(&crate::bf16::portable::AsItStands(Portable::new(job)), &mut plain, threads);
         results.push((format!("portable without AVX2, {threads:?}"), plain));
         #[cfg(target_arch = "x86_64")]
-        if let Some(processor) = crate::avx512::Avx512::detect() {
+        if let Some(processor) = crate::bf16::avx512::Avx512::detect() {
             let mut instruction = out.to_vec();
             job.run_on(&processor, &mut instruction, threads);
             results.push((format!("AVX-512, {threads:?}"), instruction));
@@ -135,8 +136,8 @@ fn borders_of_tiles_and_pieces() {
 #[cfg(target_arch = "x86_64")]
 #[test]
 fn the_instruction_is_what_the_arithmetic_says() {
-    use crate::product::Processor as _;
-    let Some(processor) = crate::avx512::Avx512::detect() else {
+    use crate::bf16::product::Processor as _;
+    let Some(processor) = crate::bf16::avx512::Avx512::detect() else {
         eprintln!("no AVX512-BF16 here");
         return;
     };

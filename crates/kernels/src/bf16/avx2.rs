@@ -3,8 +3,8 @@
 
 use half::bf16;
 
-use crate::portable::Portable;
-use crate::product::Job;
+use crate::bf16::portable::Portable;
+use crate::bf16::product::Job;
 
 /// [`Job::rows_of`], if the processor has AVX2.
 pub(crate) fn rows_of(portable: &Portable, job: &Job<'_>, first: usize, out: &mut [bf16]) -> bool {

@@ -7,8 +7,8 @@ use std::arch::x86_64::{
 
 use half::bf16;
 
-use crate::panels::WIDTH;
-use crate::product::{HEIGHT, Job, Processor, Tile};
+use crate::bf16::panels::WIDTH;
+use crate::bf16::product::{HEIGHT, Job, Processor, Tile};
 
 /// A processor with AVX512-BF16. A value of this type exists on such processors only: [`Avx512::detect`] makes it.
 #[derive(Clone, Copy)]

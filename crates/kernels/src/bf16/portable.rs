@@ -2,10 +2,10 @@
 
 use half::bf16;
 
-use crate::Panels;
-use crate::arithmetic::{add_pair, high, in_range, low};
-use crate::panels::WIDTH;
-use crate::product::{HEIGHT, Job, Processor, Tile};
+use crate::bf16::Panels;
+use crate::bf16::arithmetic::{add_pair, high, in_range, low};
+use crate::bf16::panels::WIDTH;
+use crate::bf16::product::{HEIGHT, Job, Processor, Tile};
 
 /// For each panel of the rows and the columns, whether plain multiplications and additions do.
 pub(crate) struct Portable {
@@ -52,7 +52,7 @@ impl Processor for Portable {
 
     fn rows_of(&self, job: &Job<'_>, first: usize, out: &mut [bf16]) {
         #[cfg(target_arch = "x86_64")]
-        if crate::avx2::rows_of(self, job, first, out) {
+        if crate::bf16::avx2::rows_of(self, job, first, out) {
             return;
         }
         job.rows_of(self, first, out);

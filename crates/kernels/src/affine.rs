@@ -9,7 +9,7 @@ use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
 /// `x Wᵀ + b` for x \[batch, in\], W \[out, in\] and b \[out\].
-pub(crate) fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+pub fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let single = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
     let fused = x.rank() == 2 && single(x) && single(weight) && bias.is_none_or(single);
     match bias {
