@@ -17,7 +17,9 @@ mod cross_entropy;
 mod gelu;
 mod layer_norm;
 mod pool;
+mod simd;
 mod threads;
+mod values;
 
 pub use activation::{add_relu, relu};
 pub use affine::affine;
