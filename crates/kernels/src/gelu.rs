@@ -156,3 +156,111 @@ impl<C: Curve> Kernel for Backward<'_, C> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Var;
+
+    use super::*;
+    use crate::testing::{all, assert_close, numbers, same_bits_for_any_number_of_threads, tensor, uniform};
+
+    /// ½(1 + tanh u), u and u'.
+    fn gate(x: f64) -> (f64, f64) {
+        let scale = (2.0 / std::f64::consts::PI).sqrt();
+        let u = scale * (x + 0.044_715 * x.powi(3));
+        (1.0 / (1.0 + (-2.0 * u).exp()), scale * (1.0 + 3.0 * 0.044_715 * x * x))
+    }
+
+    fn density(x: f64) -> f64 {
+        (-0.5 * x * x).exp() / (2.0 * std::f64::consts::PI).sqrt()
+    }
+
+    /// Φ, from Simpson's rule on [0, x].
+    fn distribution(x: f64) -> f64 {
+        let n = 2000;
+        let step = x / f64::from(n);
+        let weight = |i| if i == 0 || i == n { 1.0 } else { 2.0 + 2.0 * f64::from(i % 2) };
+        0.5 + (0..=n).map(|i| weight(i) * density(f64::from(i) * step)).sum::<f64>() * step / 3.0
+    }
+
+    /// For x > 0 the upper tail Φ(−x), from its continued fraction where Φ would cancel.
+    fn tail(x: f64) -> f64 {
+        if x < 1.5 { 1.0 - distribution(x) } else { density(x) / (1..=200).rev().fold(x, |rest, k| x + f64::from(k) / rest) }
+    }
+
+    /// The value and the slope at each x, compiled for this processor and as it stands.
+    fn both<C: Curve>(curve: C, x: &[f32]) -> [(Vec<f32>, Vec<f32>); 2] {
+        [false, true].map(|portable| {
+            let (mut y, mut slope) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+            let ones = vec![1.0; x.len()];
+            let forward = Forward { curve, x, y: &mut y };
+            if portable { forward.run::<false>() } else { simd::run(forward) }
+            let backward = Backward { curve, x, grad: &ones, of_x: &mut slope };
+            if portable { backward.run::<false>() } else { simd::run(backward) }
+            (y, slope)
+        })
+    }
+
+    #[test]
+    fn exact_within_the_stated_error() {
+        let x: Vec<f32> = (-500..=900).map(|i| i as f32 * 0.01).collect();
+        for (y, slope) in both(Exact, &x) {
+            for ((&x, y), slope) in x.iter().zip(y).zip(slope) {
+                let x = f64::from(x);
+                let phi = if x < 0.0 { tail(-x) } else { 1.0 - tail(x) };
+                assert!((f64::from(y) - x * phi).abs() <= 1e-6 * (x * phi).abs() + 1e-12, "{x}: {y}, not {}", x * phi);
+                let expected = phi + x * density(x);
+                let unit = phi + (x * density(x)).abs();
+                assert!((f64::from(slope) - expected).abs() <= 1e-6 * unit, "{x}: {slope}, not {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn tanh_within_the_stated_error() {
+        let x: Vec<f32> = (-300..=900).map(|i| i as f32 * 0.01).collect();
+        for (y, slope) in both(Tanh, &x) {
+            for ((&x, y), slope) in x.iter().zip(y).zip(slope) {
+                let x = f64::from(x);
+                let (gate, of_u) = gate(x);
+                assert!((f64::from(y) - x * gate).abs() <= 1e-6 * (x * gate).abs(), "{x}: {y}, not {}", x * gate);
+                let part = 2.0 * x * gate * (1.0 - gate) * of_u;
+                assert!((f64::from(slope) - gate - part).abs() <= 2e-6 * (gate + part.abs()), "{x}: {slope}");
+            }
+        }
+    }
+
+    #[test]
+    fn agree_with_candle_and_on_every_number_of_threads() {
+        let (size, shape) = (2 * PIECE + 77, vec![2 * PIECE + 77]);
+        let inputs = [(uniform(size, 1).into_iter().map(|x| 6.0 * x).collect(), shape)];
+        for (op, by_candle) in [
+            (gelu as fn(&Tensor) -> Result<Tensor>, Tensor::gelu_erf as fn(&Tensor) -> Result<Tensor>),
+            (gelu_tanh, Tensor::gelu),
+        ] {
+            let op = |x: &[Tensor]| op(&x[0]);
+            for (found, expected) in all(&op, &inputs).iter().zip(all(&|x| by_candle(&x[0]), &inputs)) {
+                // candle's slopes have coefficients of six digits.
+                assert_close("candle", found, &expected.into_iter().map(f64::from).collect::<Vec<_>>(), 1e-5);
+            }
+            same_bits_for_any_number_of_threads(&op, &inputs);
+        }
+    }
+
+    #[test]
+    fn what_is_not_finite_is_as_in_candle() {
+        let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e20, -1e20, 60.0, -60.0, 0.0];
+        let x = Var::from_tensor(&tensor(&special, &[8])).unwrap();
+        for (ours, theirs) in [(gelu(&x).unwrap(), x.gelu_erf().unwrap()), (gelu_tanh(&x).unwrap(), x.gelu().unwrap())] {
+            for ((x, ours), theirs) in special.iter().zip(numbers(&ours)).zip(numbers(&theirs)) {
+                assert!((ours.is_nan() && theirs.is_nan()) || ours.total_cmp(&theirs).is_eq() || (ours == 0.0 && theirs == 0.0), "{x}: {ours}, not {theirs}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_layouts() {
+        let x = tensor(&uniform(12, 4), &[4, 3]).t().unwrap();
+        assert_eq!(numbers(&gelu(&x).unwrap()), numbers(&gelu(&x.contiguous().unwrap()).unwrap()));
+    }
+}

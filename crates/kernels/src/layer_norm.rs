@@ -167,3 +167,80 @@ impl Kernel for Backward<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{Op, check, numbers, tensor, uniform};
+
+    const EPS: f64 = 1e-5;
+
+    fn op(x: &[Tensor]) -> Result<Tensor> {
+        layer_norm(&x[0], &x[1], &x[2], EPS)
+    }
+
+    fn by_candle(x: &[Tensor]) -> Result<Tensor> {
+        composed(&x[0], &x[1], &x[2], EPS)
+    }
+
+    fn plain(inputs: &[Vec<f64>]) -> Vec<f64> {
+        let [x, gamma, beta] = inputs else { unreachable!() };
+        let n = gamma.len() as f64;
+        let mut y = Vec::new();
+        for x in x.chunks(gamma.len()) {
+            let mean = x.iter().sum::<f64>() / n;
+            let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+            y.extend((0..x.len()).map(|i| gamma[i] * (x[i] - mean) / (variance + EPS).sqrt() + beta[i]));
+        }
+        y
+    }
+
+    fn inputs(shape: &[usize], seed: u64) -> Vec<(Vec<f32>, Vec<usize>)> {
+        let width = shape[shape.len() - 1];
+        let mut input = |shape: &[usize], part| (uniform(shape.iter().product(), seed + part), shape.to_vec());
+        vec![input(shape, 0), input(&[width], 1), input(&[width], 2)]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn agrees(batch in 1..4_usize, rows in 1..50_usize, width in 2..70_usize, seed: u64) {
+            check(&op as Op<'_>, &by_candle, &plain, &inputs(&[batch, rows, width], seed), 2e-5);
+        }
+    }
+
+    #[test]
+    fn whole_vectors_and_one_column() {
+        // A row of one number has variance 0: it is at its mean.
+        check(&op, &by_candle, &plain, &inputs(&[5, 1], 1), 1e-5);
+        check(&op, &by_candle, &plain, &inputs(&[130, 128], 2), 2e-5);
+        assert_eq!(layer_norm(&tensor(&[], &[0, 3]), &tensor(&[1.0; 3], &[3]), &tensor(&[1.0; 3], &[3]), EPS).unwrap().dims(), [0, 3]);
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_in_its_row() {
+        for special in [f32::NAN, f32::INFINITY] {
+            let mut x = uniform(3 * 20, 3);
+            x[25] = special;
+            let ones = tensor(&[1.0; 20], &[20]);
+            let y = numbers(&layer_norm(&tensor(&x, &[3, 20]), &ones, &ones, EPS).unwrap());
+            for (place, y) in y.iter().enumerate() {
+                assert_eq!(y.is_nan(), (20..40).contains(&place), "{special} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_layouts_types_and_wrong_shapes() {
+        let x = tensor(&uniform(12, 4), &[4, 3]);
+        let (gamma, beta) = (tensor(&uniform(4, 5), &[4]), tensor(&uniform(4, 6), &[4]));
+        let turned = layer_norm(&x.t().unwrap(), &gamma, &beta, EPS).unwrap();
+        assert_eq!(numbers(&turned), numbers(&layer_norm(&x.t().unwrap().contiguous().unwrap(), &gamma, &beta, EPS).unwrap()));
+        let double = |tensor: &Tensor| tensor.to_dtype(candle_core::DType::F64).unwrap();
+        assert!(layer_norm(&double(&x.t().unwrap()), &double(&gamma), &double(&beta), EPS).is_ok());
+        let error = layer_norm(&x, &gamma, &beta, EPS).unwrap_err().to_string();
+        assert!(error.contains("[4, 3]") && error.contains("[4]"), "{error}");
+    }
+}
