@@ -1,15 +1,21 @@
-//! max(0, x) with its gradient in one pass on the CPU; the same bits as candle's.
+//! max(0, x), alone and after a sum, with gradients in one pass on the CPU.
 
-use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
-/// max(0, x), with the gradient of x at and above 0.
+use crate::elementwise::{map, map2};
+use crate::values::{Values, on_cpu, values};
+
+/// max(0, x), with the gradient of x at and above 0; the same bits as candle's.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() && x.dtype() == DType::F32 && x.is_contiguous() { x.apply_op1(Relu) } else { x.relu() }
+    if on_cpu(&[x]) && x.is_contiguous() { x.apply_op1(Relu) } else { x.relu() }
 }
 
-/// max(0, x + y), the end of a residual block.
+/// max(0, x + y), the end of a residual block, for x and y of one shape.
+///
+/// On the CPU the gradient is that of PyTorch, 0 where the sum is 0: it can be read off the result.
 pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
-    relu(&(x + y)?)
+    let fused = on_cpu(&[x, y]) && x.is_contiguous() && y.is_contiguous() && x.shape() == y.shape();
+    if fused { x.apply_op2(y, AddRelu) } else { relu(&(x + y)?) }
 }
 
 struct Relu;
@@ -20,28 +26,39 @@ impl CustomOp1 for Relu {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let (CpuStorage::F32(x), Some((start, end))) = (x, layout.contiguous_offsets()) else {
-            bail!("relu needs contiguous f32 values");
-        };
-        Ok((CpuStorage::F32(x[start..end].iter().map(|x| x.max(0.0)).collect()), layout.shape().clone()))
+        Ok((CpuStorage::F32(map(values(x, layout)?, |x| x.max(0.0))), layout.shape().clone()))
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        let grad = grad.contiguous()?;
-        let values: Vec<f32> = {
-            let ((x, x_layout), (g, g_layout)) = (x.storage_and_layout(), grad.storage_and_layout());
-            let (Storage::Cpu(CpuStorage::F32(x)), Storage::Cpu(CpuStorage::F32(g))) = (&*x, &*g) else {
-                bail!("relu needs f32 values on the CPU");
-            };
-            let (Some((x_start, x_end)), Some((g_start, g_end))) = (x_layout.contiguous_offsets(), g_layout.contiguous_offsets())
-            else {
-                bail!("relu needs contiguous values");
-            };
-            // A product, so that a gradient that is not a number stays one.
-            x[x_start..x_end].iter().zip(&g[g_start..g_end]).map(|(&x, g)| g * f32::from(u8::from(x >= 0.0))).collect()
-        };
-        Ok(Some(Tensor::from_vec(values, x.shape(), x.device())?))
+        masked(grad, x, |x| x >= 0.0).map(Some)
     }
+}
+
+struct AddRelu;
+
+impl CustomOp2 for AddRelu {
+    fn name(&self) -> &'static str {
+        "add_relu"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, x_layout: &Layout, y: &CpuStorage, y_layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let sum = map2(values(x, x_layout)?, values(y, y_layout)?, |x, y| (x + y).max(0.0));
+        Ok((CpuStorage::F32(sum), x_layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, y: &Tensor, result: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        // One tensor for both.
+        let of_sum = masked(grad, result, |result| result > 0.0)?;
+        Ok((x.track_op().then(|| of_sum.clone()), y.track_op().then_some(of_sum)))
+    }
+}
+
+/// The gradient where `passes` holds for the element of `x`.
+fn masked(grad: &Tensor, x: &Tensor, passes: impl Fn(f32) -> bool + Copy + Sync) -> Result<Tensor> {
+    let grad = grad.contiguous()?;
+    // A product, so that a gradient that is not a number stays one.
+    let masked = map2(&Values::of(&grad)?, &Values::of(x)?, |g, x| g * f32::from(u8::from(passes(x))));
+    Tensor::from_vec(masked, x.shape(), x.device())
 }
 
 #[cfg(test)]

@@ -14,6 +14,8 @@ mod batch_norm;
 pub mod bf16;
 mod conv;
 mod cross_entropy;
+mod elementwise;
+mod fresh;
 mod gelu;
 mod layer_norm;
 mod pool;
