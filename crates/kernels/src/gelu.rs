@@ -1,13 +1,158 @@
 //! The Gaussian error linear unit.
 
-use candle_core::{Result, Tensor};
+use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor};
+use rayon::prelude::*;
+
+use crate::simd::{self, Kernel, exp, mul_add};
+use crate::values::{Values, on_cpu, values};
+
+/// Elements that one thread takes at a time.
+const PIECE: usize = 1 << 14;
 
 /// x Φ(x), as BERT has it.
+///
+/// On the CPU in f32 the relative error of Φ is below 10⁻⁶ for x ≥ −5, and that of the density in its slope.
 pub fn gelu(x: &Tensor) -> Result<Tensor> {
-    x.gelu_erf()
+    if on_cpu(&[x]) { x.contiguous()?.apply_op1(Gelu(Exact)) } else { x.gelu_erf() }
 }
 
 /// ½ x (1 + tanh(√(2/π)(x + 0.044715 x³))), as GPT-2 has it.
+///
+/// On the CPU in f32 the relative error is below 10⁻⁶ for x ≥ −3, and grows with the exponent of the tail below.
 pub fn gelu_tanh(x: &Tensor) -> Result<Tensor> {
-    x.gelu()
+    if on_cpu(&[x]) { x.contiguous()?.apply_op1(Gelu(Tanh)) } else { x.gelu() }
+}
+
+/// A function of one number and its slope.
+trait Curve: Copy + Send + Sync + 'static {
+    fn value<const FMA: bool>(self, x: f32) -> f32;
+    fn slope<const FMA: bool>(self, x: f32) -> f32;
+}
+
+#[derive(Clone, Copy)]
+struct Exact;
+
+impl Exact {
+    /// Φ(x) and e^(−x²/2).
+    ///
+    /// Φ(−|x|) = e^(−x²/2) q(t) with t = 1/(1 + 0.3 |x|), where the polynomial q was fitted to the least largest relative
+    /// error, 1.5·10⁻⁷, on |x| ≤ 14, where Φ leaves the range of f32.
+    #[inline(always)]
+    fn distribution<const FMA: bool>(x: f32) -> (f32, f32) {
+        const Q: [f32; 7] =
+            [-0.157_204_77, 0.206_356_31, -0.053_686_08, 0.128_562_81, 0.099_913_17, 0.120_754_0, 0.119_629_3];
+        let density = exp::<FMA>(-0.5 * x * x);
+        let t = 1.0 / mul_add::<FMA>(0.3, x.abs(), 1.0);
+        let mut q = 0.035_675_19;
+        for coefficient in Q {
+            q = mul_add::<FMA>(q, t, coefficient);
+        }
+        let tail = density * q * t;
+        (if x > 0.0 { 1.0 - tail } else { tail }, density)
+    }
+}
+
+impl Curve for Exact {
+    #[inline(always)]
+    fn value<const FMA: bool>(self, x: f32) -> f32 {
+        x * Self::distribution::<FMA>(x).0
+    }
+
+    /// Φ(x) + x e^(−x²/2)/√(2π).
+    #[inline(always)]
+    fn slope<const FMA: bool>(self, x: f32) -> f32 {
+        const SCALE: f32 = 0.398_942_28;
+        let (phi, density) = Self::distribution::<FMA>(x);
+        mul_add::<FMA>(x * SCALE, density, phi)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Tanh;
+
+impl Tanh {
+    /// 2√(2/π).
+    const SCALE: f32 = 1.595_769_1;
+    const CUBE: f32 = 0.044_715;
+
+    /// ½(1 + tanh u) = 1/(1 + e^(−2u)), which loses no digits where tanh u is near −1.
+    #[inline(always)]
+    fn gate<const FMA: bool>(x: f32) -> f32 {
+        let twice_u = x * mul_add::<FMA>(Self::SCALE * Self::CUBE, x * x, Self::SCALE);
+        1.0 / (1.0 + exp::<FMA>(-twice_u))
+    }
+}
+
+impl Curve for Tanh {
+    #[inline(always)]
+    fn value<const FMA: bool>(self, x: f32) -> f32 {
+        x * Self::gate::<FMA>(x)
+    }
+
+    /// s + x s(1 − s)·2u' with s = ½(1 + tanh u).
+    #[inline(always)]
+    fn slope<const FMA: bool>(self, x: f32) -> f32 {
+        let gate = Self::gate::<FMA>(x);
+        let slope = mul_add::<FMA>(3.0 * Self::SCALE * Self::CUBE, x * x, Self::SCALE);
+        mul_add::<FMA>(x * gate * (1.0 - gate), slope, gate)
+    }
+}
+
+struct Gelu<C>(C);
+
+impl<C: Curve> CustomOp1 for Gelu<C> {
+    fn name(&self) -> &'static str {
+        "gelu"
+    }
+
+    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let x = values(x, layout)?;
+        let mut y = vec![0.0; x.len()];
+        y.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE)).for_each(|(y, x)| simd::run(Forward { curve: self.0, x, y }));
+        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    }
+
+    fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
+        let grad = grad.contiguous()?;
+        let mut of_x = vec![0.0; x.elem_count()];
+        {
+            let (x, grad) = (Values::of(x)?, Values::of(&grad)?);
+            let pieces = of_x.par_chunks_mut(PIECE).zip(x.par_chunks(PIECE).zip(grad.par_chunks(PIECE)));
+            pieces.for_each(|(of_x, (x, grad))| simd::run(Backward { curve: self.0, x, grad, of_x }));
+        }
+        Ok(Some(Tensor::from_vec(of_x, x.shape(), x.device())?))
+    }
+}
+
+struct Forward<'a, C> {
+    curve: C,
+    x: &'a [f32],
+    y: &'a mut [f32],
+}
+
+impl<C: Curve> Kernel for Forward<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        self.y.iter_mut().zip(self.x).for_each(|(y, &x)| *y = self.curve.value::<FMA>(x));
+    }
+}
+
+struct Backward<'a, C> {
+    curve: C,
+    x: &'a [f32],
+    grad: &'a [f32],
+    of_x: &'a mut [f32],
+}
+
+impl<C: Curve> Kernel for Backward<'_, C> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<const FMA: bool>(self) {
+        for ((of_x, &x), g) in self.of_x.iter_mut().zip(self.x).zip(self.grad) {
+            *of_x = g * self.curve.slope::<FMA>(x);
+        }
+    }
 }

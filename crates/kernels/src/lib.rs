@@ -19,7 +19,9 @@ mod fresh;
 mod gelu;
 mod layer_norm;
 mod pool;
+mod simd;
 mod threads;
+mod values;
 
 pub use activation::{add_relu, relu};
 pub use affine::affine;
