@@ -63,9 +63,10 @@ fn masked(grad: &Tensor, x: &Tensor, passes: impl Fn(f32) -> bool + Copy + Sync)
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{Device, Var};
+    use candle_core::{DType, Device, Var};
 
     use super::*;
+    use crate::testing::{assert_near, numbers, pass, reference, same_on_any_threads, uniform};
 
     #[test]
     fn same_bits_as_candle() {
@@ -84,5 +85,49 @@ mod tests {
         assert_eq!(both(relu(&x).unwrap()), both(x.relu().unwrap()));
         // A view that is not contiguous goes candle's way.
         assert_eq!(bits(&relu(&x.t().unwrap()).unwrap().contiguous().unwrap()), bits(&x.t().unwrap().relu().unwrap()));
+    }
+
+    #[test]
+    fn sum_and_relu_as_defined() {
+        let define = |inputs: &[Vec<f64>]| inputs[0].iter().zip(&inputs[1]).map(|(x, y)| (x + y).max(0.0)).collect();
+        for shape in [&[1][..], &[3, 5], &[2, 3, 4, 5]] {
+            let (x, y, g) = (uniform(shape, 1), uniform(shape, 2), uniform(shape, 3));
+            let ours = pass(&[&x, &y], &g, |t| add_relu(&t[0], &t[1]));
+            ours.assert_near(&reference(&[&x, &y], &g, define), 1e-6);
+        }
+        // Several parts.
+        let [x, y, g] = [1, 2, 3].map(|seed| uniform(&[5, 9_000], seed));
+        let ours = same_on_any_threads(|| pass(&[&x, &y], &g, |t| add_relu(&t[0], &t[1])));
+        assert_eq!(ours, pass(&[&x, &y], &g, |t| (&t[0] + &t[1])?.relu()));
+        same_on_any_threads(|| pass(&[&x], &g, |t| relu(&t[0])));
+    }
+
+    #[test]
+    fn sum_and_relu_of_special_numbers() {
+        let special = [0.0, -0.0, 1.5, -1.5, f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -1e-45];
+        let n = special.len();
+        let tensor = |f: &dyn Fn(usize) -> f32| Tensor::from_vec((0..n * n).map(f).collect(), (n, n), &Device::Cpu).unwrap();
+        let (x, y) = (tensor(&|i| special[i / n]), tensor(&|i| special[i % n]));
+        let bits = |tensor: &Tensor| -> Vec<u32> { numbers(tensor).into_iter().map(f32::to_bits).collect() };
+        assert_eq!(bits(&add_relu(&x, &y).unwrap()), bits(&(&x + &y).unwrap().relu().unwrap()));
+        // Every gradient at a positive and at a negative sum, and at 0, where nothing passes.
+        for (sum, passes) in [(1.0, 1.0), (-1.0, 0.0), (0.0, 0.0)] {
+            let ours = pass(&[&x.zeros_like().unwrap(), &tensor(&|_| sum)], &y, |t| add_relu(&t[0], &t[1]));
+            for (ours, g) in ours.gradients.concat().iter().zip(numbers(&y).into_iter().cycle()) {
+                assert!(*ours == g * passes || (ours.is_nan() && (g * passes).is_nan()), "{ours} for {g} at {sum}");
+            }
+        }
+    }
+
+    #[test]
+    fn sums_of_other_types_layouts_and_shapes() {
+        let (x, y) = (uniform(&[4, 4], 1), uniform(&[4, 4], 2));
+        let ours = numbers(&add_relu(&x, &y).unwrap());
+        let turned = y.t().unwrap().contiguous().unwrap().t().unwrap();
+        assert_near(&ours, &numbers(&add_relu(&x, &turned).unwrap()), 0.0);
+        let double = |t: &Tensor| t.to_dtype(DType::F64).unwrap();
+        assert_near(&ours, &numbers(&add_relu(&double(&x), &double(&y)).unwrap().to_dtype(DType::F32).unwrap()), 1e-6);
+        let error = add_relu(&x, &uniform(&[4, 5], 1)).unwrap_err().to_string();
+        assert!(error.contains("[4, 4]") && error.contains("[4, 5]"), "{error}");
     }
 }

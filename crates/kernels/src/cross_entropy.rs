@@ -102,7 +102,7 @@ impl Kernel for Rows<'_, '_> {
         let mut losses = 0.0;
         for (z, &label) in self.z.chunks_exact(classes).zip(self.labels) {
             let label = label as usize;
-            let largest = largest(z);
+            let largest = simd::largest(z);
             let sum = exponentials_of::<FMA>(z, largest, &mut exponentials);
             losses += sum.ln() + f64::from(largest) - f64::from(z[label]);
             if let Some(gradient) = &mut self.gradient {
@@ -113,17 +113,6 @@ impl Kernel for Rows<'_, '_> {
         }
         losses
     }
-}
-
-/// The largest number; one that is not a number does not count.
-#[inline(always)]
-fn largest(z: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
-    let (chunks, rest) = z.as_chunks::<LANES>();
-    for z in chunks {
-        lanes.iter_mut().zip(z).for_each(|(largest, &z)| *largest = if z > *largest { z } else { *largest });
-    }
-    lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
 /// e^(z − largest) for each z, and their sum.
@@ -146,4 +135,99 @@ fn exponentials_of<const FMA: bool>(z: &[f32], largest: f32, out: &mut [f32]) ->
         total += f64::from(simd::sum(&lanes, |x| x));
     }
     total
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Var};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{assert_near, bits, numbers, pass, reference, same_on_any_threads, uniform};
+
+    fn labels(n: usize, classes: usize, seed: usize) -> Vec<u32> {
+        (0..n).map(|row| u32::try_from((row * 31 + seed) % classes).unwrap()).collect()
+    }
+
+    fn tensor(labels: &[u32]) -> Tensor {
+        Tensor::new(labels, &Device::Cpu).unwrap()
+    }
+
+    /// The gradient of a loss.
+    fn scale(g: f32) -> Tensor {
+        Tensor::new(g, &Device::Cpu).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+        #[test]
+        fn as_defined(n in 1..7_usize, classes in 1..70_usize, seed in 0..1000_usize, size in 0.1..30.0_f64, g in -2.0..2.0_f32) {
+            let z = (uniform(&[n, classes], seed as u64) * size).unwrap();
+            let labels = labels(n, classes, seed);
+            let define = |inputs: &[Vec<f64>]| {
+                let rows = inputs[0].chunks(classes).zip(&labels);
+                let losses = rows.map(|(z, &label)| z.iter().map(|x| (x - z[label as usize]).exp()).sum::<f64>().ln());
+                vec![losses.sum::<f64>() / n as f64]
+            };
+            for g in [g, 1.0] {
+                let g = scale(g);
+                let ours = pass(&[&z], &g, |t| cross_entropy(&t[0], &tensor(&labels)));
+                ours.assert_near(&reference(&[&z], &g, define), 1e-6);
+            }
+            // A loss alone is the same loss.
+            let alone = cross_entropy(&z, &tensor(&labels)).unwrap();
+            let with_gradient = cross_entropy(&Var::from_tensor(&z).unwrap(), &tensor(&labels)).unwrap();
+            prop_assert_eq!(bits(&alone), bits(&with_gradient));
+        }
+    }
+
+    #[test]
+    fn as_composed_on_many_rows_and_classes() {
+        for (n, classes) in [(70, 3001), (5000, 10), (3, 40_000)] {
+            let z = (uniform(&[n, classes], 1) * 20.0).unwrap();
+            let labels = tensor(&labels(n, classes, 3));
+            let ours = pass(&[&z], &scale(1.0), |t| cross_entropy(&t[0], &labels));
+            let theirs = pass(&[&z], &scale(1.0), |t| composed(&t[0], &labels));
+            assert_near(&ours.y, &theirs.y, 1e-6);
+            let times_n = |pass: &[Vec<f32>]| -> Vec<f32> { pass[0].iter().map(|g| g * n as f32).collect() };
+            assert_near(&times_n(&ours.gradients), &times_n(&theirs.gradients), 2e-6);
+            same_on_any_threads(|| pass(&[&z], &scale(0.3), |t| cross_entropy(&t[0], &labels)));
+        }
+    }
+
+    #[test]
+    fn nan_and_infinity_pass_through() {
+        for special in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            let mut z = numbers(&uniform(&[3, 20], 1));
+            z[25] = special;
+            let z = Tensor::from_vec(z, (3, 20), &Device::Cpu).unwrap();
+            let labels = tensor(&[1, 2, 3]);
+            let ours = pass(&[&z], &scale(1.0), |t| cross_entropy(&t[0], &labels));
+            let theirs = pass(&[&z], &scale(1.0), |t| composed(&t[0], &labels));
+            let pairs = ours.y.iter().zip(&theirs.y).chain(ours.gradients[0].iter().zip(&theirs.gradients[0]));
+            for (x, y) in pairs {
+                assert!((x.is_nan() && y.is_nan()) || (x - y).abs() < 1e-6, "{x} instead of {y} for {special}");
+            }
+        }
+    }
+
+    #[test]
+    fn bad_labels_are_errors() {
+        let z = uniform(&[2, 3], 1);
+        let error = |labels: &Tensor| cross_entropy(&z, labels).unwrap_err().to_string();
+        assert!(error(&tensor(&[0, 3])).contains("label 3 of row 1 is none of 3 classes"));
+        assert!(error(&tensor(&[0])).contains("[2, 3] need 2 labels"));
+        assert!(error(&Tensor::new(&[0_i64, 1], &Device::Cpu).unwrap()).contains("type u32"));
+    }
+
+    #[test]
+    fn other_types_and_layouts() {
+        let z = uniform(&[4, 4], 1);
+        let labels = tensor(&[0, 1, 2, 3]);
+        let ours = numbers(&cross_entropy(&z, &labels).unwrap());
+        let double = cross_entropy(&z.to_dtype(DType::F64).unwrap(), &labels).unwrap().to_dtype(DType::F32).unwrap();
+        assert_near(&ours, &numbers(&double), 1e-6);
+        let turned = z.t().unwrap().contiguous().unwrap().t().unwrap();
+        assert_near(&ours, &numbers(&cross_entropy(&turned, &labels).unwrap()), 1e-6);
+    }
 }

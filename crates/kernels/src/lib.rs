@@ -20,6 +20,8 @@ mod gelu;
 mod layer_norm;
 mod pool;
 mod simd;
+#[cfg(test)]
+mod testing;
 mod threads;
 mod values;
 
