@@ -14,12 +14,16 @@ mod batch_norm;
 pub mod bf16;
 mod conv;
 mod cross_entropy;
+mod elementwise;
 mod embedding;
+mod fresh;
 mod gelu;
 mod layer_norm;
 mod linear_cross_entropy;
 mod pool;
 mod simd;
+#[cfg(test)]
+mod testing;
 mod threads;
 mod values;
 

@@ -126,11 +126,10 @@ fn names_kinds_and_their_order() {
         gpt(config(tied)).parameters().into_iter().map(|parameter| (parameter.name, parameter.kind)).collect()
     };
     let untied = kinds(false);
-    assert_eq!(untied[..3].iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), [
-        "transformer.wte.weight",
-        "transformer.wpe.weight",
-        "transformer.h.0.ln_1.weight"
-    ]);
+    assert_eq!(
+        untied[..3].iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(),
+        ["transformer.wte.weight", "transformer.wpe.weight", "transformer.h.0.ln_1.weight"]
+    );
     assert_eq!(untied.iter().filter(|(_, kind)| *kind == ParameterKind::Matrix).count(), 8);
     assert_eq!(untied.last(), Some(&("lm_head.weight".to_owned(), ParameterKind::Head)));
     assert_eq!(kinds(true), untied[..untied.len() - 1]);

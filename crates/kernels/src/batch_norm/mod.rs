@@ -1,0 +1,174 @@
+//! Batch normalization.
+
+mod passes;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+
+use self::passes::{Channel, Normalization, Pass, moments};
+use crate::relu;
+use crate::values::{Values, on_cpu, values};
+
+/// The result of [`batch_norm`].
+#[derive(Clone, Debug)]
+pub struct BatchNormed {
+    /// The normalized x, [N, C, H, W].
+    pub y: Tensor,
+    /// Mean of each channel over N, H and W, [C]; detached.
+    pub mean: Tensor,
+    /// Biased variance of each channel, [C]; detached.
+    pub variance: Tensor,
+}
+
+/// y = γ (x − m)/√(v + ε) + β, with the mean m and the biased variance v of each channel over the batch, for x [N, C, H, W]
+/// and γ, β [C]; then max(0, y) if `relu`.
+///
+/// With ĝ the gradient of y where max(0, y) passes it on, x̂ = (x − m)/√(v + ε), and means over a channel, the gradient of x
+/// is γ/√(v + ε) · (ĝ − mean ĝ − x̂ mean(ĝ x̂)). On the CPU nothing passes where y is 0, as in PyTorch, and the variance is
+/// accurate however large the mean is: the sums are taken about the mean of each image.
+///
+/// Shapes that do not fit are errors.
+pub fn batch_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64, relu: bool) -> Result<BatchNormed> {
+    let shape = check(x, &[("gamma", gamma), ("beta", beta)])?;
+    if !fits(&[x, gamma, beta]) {
+        return composed(x, gamma, beta, eps, relu);
+    }
+    let channels = moments(&Values::of(x)?, shape);
+    let of_channels = |f: fn(&Channel) -> f64| -> Result<Tensor> {
+        #[allow(clippy::cast_possible_truncation, reason = "results are f32")]
+        Tensor::from_vec(channels.iter().map(|channel| f(channel) as f32).collect(), channels.len(), x.device())
+    };
+    let (mean, variance) = (of_channels(|c| c.mean)?, of_channels(|c| c.variance)?);
+    let y = x.apply_op3(gamma, beta, BatchNorm { channels: channels.into(), eps, relu, of_batch: true })?;
+    Ok(BatchNormed { y, mean, variance })
+}
+
+/// The same with given statistics, as in evaluation. They count as constants: the gradient of x is γ ĝ/√(v + ε).
+pub fn batch_norm_with(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    mean: &Tensor,
+    variance: &Tensor,
+    eps: f64,
+    relu: bool,
+) -> Result<Tensor> {
+    check(x, &[("gamma", gamma), ("beta", beta), ("mean", mean), ("variance", variance)])?;
+    if !fits(&[x, gamma, beta, mean, variance]) {
+        return composed_with(x, gamma, beta, &mean.detach(), &variance.detach(), eps, relu);
+    }
+    let channels = Values::of(mean)?
+        .iter()
+        .zip(&*Values::of(variance)?)
+        .map(|(&mean, &variance)| Channel { mean: mean.into(), variance: variance.into() })
+        .collect();
+    x.apply_op3(gamma, beta, BatchNorm { channels, eps, relu, of_batch: false })
+}
+
+/// [N, C, H·W] of x [N, C, H, W], if there is one number of each kind for each channel.
+fn check(x: &Tensor, of_channels: &[(&str, &Tensor)]) -> Result<[usize; 3]> {
+    let &[n, c, h, w] = x.dims() else {
+        bail!("batch norm normalizes images [N, C, H, W], not {:?}", x.shape());
+    };
+    for (name, tensor) in of_channels {
+        if tensor.dims() != [c] {
+            bail!("batch norm of {:?} needs {c} numbers as {name}, one for each channel, not {:?}", x.shape(), tensor.shape());
+        }
+    }
+    Ok([n, c, h * w])
+}
+
+fn fits(tensors: &[&Tensor]) -> bool {
+    on_cpu(tensors) && tensors.iter().all(|tensor| tensor.is_contiguous() && tensor.elem_count() > 0)
+}
+
+fn composed(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64, relu: bool) -> Result<BatchNormed> {
+    let rows = x.transpose(0, 1)?.flatten_from(1)?;
+    let mean = rows.mean(D::Minus1)?;
+    let variance = rows.broadcast_sub(&mean.unsqueeze(1)?)?.sqr()?.mean(D::Minus1)?;
+    let y = composed_with(x, gamma, beta, &mean, &variance, eps, relu)?;
+    Ok(BatchNormed { y, mean: mean.detach(), variance: variance.detach() })
+}
+
+fn composed_with(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    mean: &Tensor,
+    variance: &Tensor,
+    eps: f64,
+    relu: bool,
+) -> Result<Tensor> {
+    let channel = |t: &Tensor| t.reshape((1, (), 1, 1));
+    let scale = (gamma / (variance + eps)?.sqrt()?)?;
+    let y = x.broadcast_sub(&channel(mean)?)?.broadcast_mul(&channel(&scale)?)?.broadcast_add(&channel(beta)?)?;
+    if relu { self::relu(&y) } else { Ok(y) }
+}
+
+/// Normalization of x by statistics that are there already, with γ and β.
+struct BatchNorm {
+    channels: Arc<[Channel]>,
+    eps: f64,
+    relu: bool,
+    /// Whether the statistics are those of x, and change with it.
+    of_batch: bool,
+}
+
+impl BatchNorm {
+    fn normalization<'a>(&'a self, x: &'a [f32], [_, _, plane]: [usize; 3], gamma: &[f32], beta: &[f32]) -> Normalization<'a> {
+        Normalization::new(x, plane, &self.channels, self.eps, (gamma, beta), self.relu)
+    }
+}
+
+impl CustomOp3 for BatchNorm {
+    fn name(&self) -> &'static str {
+        "batch norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        gamma: &CpuStorage,
+        gamma_layout: &Layout,
+        beta: &CpuStorage,
+        beta_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (n, c, h, w) = x_layout.shape().dims4()?;
+        let (gamma, beta) = (values(gamma, gamma_layout)?, values(beta, beta_layout)?);
+        let normalization = self.normalization(values(x, x_layout)?, [n, c, h * w], gamma, beta);
+        Ok((CpuStorage::F32(normalization.forward()), x_layout.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        _: &Tensor,
+        grad: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let (n, c, h, w) = x.dims4()?;
+        let grad = grad.contiguous()?;
+        let (x_values, g) = (Values::of(x)?, Values::of(&grad)?);
+        let (gamma_values, beta_values) = (Values::of(gamma)?, Values::of(beta)?);
+        let normalization = self.normalization(&x_values, [n, c, h * w], &gamma_values, &beta_values);
+        let of_statistics = self.of_batch && x.track_op();
+        let sums = if of_statistics || gamma.track_op() || beta.track_op() { normalization.sums(&g) } else { Vec::new() };
+        let of_x = if x.track_op() {
+            let dx = normalization.gradient(&g, if self.of_batch { Some(&sums) } else { None });
+            Some(Tensor::from_vec(dx, x.shape(), x.device())?)
+        } else {
+            None
+        };
+        #[allow(clippy::cast_possible_truncation, reason = "results are f32")]
+        let of_channels = |var: &Tensor, f: fn(&passes::Sums) -> f64| -> Result<Option<Tensor>> {
+            let values = || sums.iter().map(|sums| f(sums) as f32).collect();
+            if var.track_op() { Tensor::from_vec(values(), c, var.device()).map(Some) } else { Ok(None) }
+        };
+        Ok((of_x, of_channels(gamma, |sums| sums.with_normalized)?, of_channels(beta, |sums| sums.alone)?))
+    }
+}
