@@ -1,7 +1,6 @@
 //! The numbers of tensors, as slices.
 
 use std::ops::{Deref, Range};
-use std::sync::RwLockReadGuard;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
 
@@ -19,22 +18,22 @@ pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
 }
 
 /// The numbers of a contiguous f32 tensor on the CPU, which cannot be changed while this lives.
-pub(crate) struct Values<'a> {
-    storage: RwLockReadGuard<'a, Storage>,
+pub(crate) struct Values<G> {
+    storage: G,
     range: Range<usize>,
 }
 
-impl<'a> Values<'a> {
-    pub fn of(tensor: &'a Tensor) -> Result<Self> {
+impl Values<()> {
+    pub fn of(tensor: &Tensor) -> Result<Values<impl Deref<Target = Storage>>> {
         let (storage, layout) = tensor.storage_and_layout();
         match (&*storage, layout.contiguous_offsets()) {
-            (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Ok(Self { storage, range: start..end }),
+            (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Ok(Values { storage, range: start..end }),
             _ => bail!("contiguous f32 values on the CPU were expected, not {tensor:?}"),
         }
     }
 }
 
-impl Deref for Values<'_> {
+impl<G: Deref<Target = Storage>> Deref for Values<G> {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
