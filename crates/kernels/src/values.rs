@@ -2,7 +2,7 @@
 
 use std::ops::{Deref, Range};
 
-use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, bail};
 
 /// Whether the fast way can be taken: all are f32 on the CPU.
 pub(crate) fn on_cpu(tensors: &[&Tensor]) -> bool {
@@ -18,22 +18,22 @@ pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
 }
 
 /// The numbers of a contiguous f32 tensor on the CPU, which cannot be changed while this lives.
-pub(crate) struct Values<G> {
-    storage: G,
+pub(crate) struct Values<'a> {
+    storage: StorageRef<'a>,
     range: Range<usize>,
 }
 
-impl Values<()> {
-    pub fn of(tensor: &Tensor) -> Result<Values<impl Deref<Target = Storage>>> {
+impl<'a> Values<'a> {
+    pub fn of(tensor: &'a Tensor) -> Result<Self> {
         let (storage, layout) = tensor.storage_and_layout();
         match (&*storage, layout.contiguous_offsets()) {
-            (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Ok(Values { storage, range: start..end }),
+            (Storage::Cpu(CpuStorage::F32(_)), Some((start, end))) => Ok(Self { storage, range: start..end }),
             _ => bail!("contiguous f32 values on the CPU were expected, not {tensor:?}"),
         }
     }
 }
 
-impl<G: Deref<Target = Storage>> Deref for Values<G> {
+impl Deref for Values<'_> {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
