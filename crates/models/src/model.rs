@@ -79,9 +79,9 @@ pub trait Model {
         vec![name.to_owned()]
     }
 
-    /// A tensor of a published file in the form that the parameter or buffer called `name` has here.
-    fn from_file(&self, _name: &str, tensor: Tensor) -> Result<Tensor> {
-        Ok(tensor)
+    /// Whether published files have the matrix of the parameter that is called `name` here as \[in, out\].
+    fn is_turned_in_files(&self, _name: &str) -> bool {
+        false
     }
 
     /// Whether published files may have a tensor of this name that the network does without.

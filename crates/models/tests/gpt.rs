@@ -22,18 +22,18 @@ fn gpt(config: GptConfig) -> Gpt {
     Gpt::new(config, &mut ChaCha8Rng::seed_from_u64(0), &Device::Cpu).unwrap()
 }
 
-/// The shape that transformers has for a parameter.
-fn shape_in_file(name: &str, shape: &[usize]) -> Vec<usize> {
-    let turned = name.contains(".h.") && shape.len() == 2;
-    if turned { shape.iter().rev().copied().collect() } else { shape.to_vec() }
+/// From the form that transformers has for a parameter to that of the model, or back.
+fn turned(gpt: &Gpt, name: &str, tensor: &Tensor) -> Tensor {
+    if gpt.is_turned_in_files(name) { tensor.t().unwrap() } else { tensor.clone() }
 }
 
 fn set_to_formula(gpt: &Gpt) {
     for parameter in gpt.parameters() {
         let gain = parameter.name.ends_with("weight") && parameter.name.contains(".ln_");
         let (center, scale) = if gain { (1.0, 0.25) } else { (0.0, 0.5) };
-        let file = scaled(&parameter.name, &shape_in_file(&parameter.name, parameter.var.dims()), center, scale);
-        parameter.var.set(&gpt.from_file(&parameter.name, file).unwrap()).unwrap();
+        let shape = turned(gpt, &parameter.name, &parameter.var).dims().to_vec();
+        let file = scaled(&parameter.name, &shape, center, scale);
+        parameter.var.set(&turned(gpt, &parameter.name, &file)).unwrap();
     }
 }
 
@@ -79,8 +79,8 @@ fn agrees_with_transformers() {
             compare(way, "loss", &loss);
             let gradients = loss.backward().unwrap();
             for parameter in gpt.parameters() {
-                let gradient = gpt.from_file(&parameter.name, gradients.get(&parameter.var).unwrap().clone()).unwrap();
-                compare(way, &parameter.name, &gradient);
+                let gradient = gradients.get(&parameter.var).unwrap();
+                compare(way, &parameter.name, &turned(&gpt, &parameter.name, gradient));
             }
         }
     }

@@ -38,7 +38,8 @@ pub struct GptConfig {
 ///
 /// Parameters have the names of `GPT2LMHeadModel` in Hugging Face's transformers (`transformer.h.0.attn.c_attn.weight`).
 /// Every matrix here is \[out, in\] as in nanoGPT, so that an update rule sees them alike; the files of transformers hold
-/// those within blocks as \[in, out\], and [`Model::from_file`] turns them around.
+/// those within blocks as \[in, out\], and [`load_weights`](crate::load_weights) and [`save_weights`](crate::save_weights) turn them
+/// around.
 ///
 /// Initial weights are GPT-2's: N(0, 0.02²), where a block adds to its input N(0, 0.02²/(2·`layers`)); biases 0, gains 1.
 ///
@@ -146,7 +147,7 @@ impl Model for Gpt {
         names::is_mask(name_in_file) || (self.config.tied && name_in_file == names::HEAD)
     }
 
-    fn from_file(&self, name: &str, tensor: Tensor) -> Result<Tensor> {
-        if names::is_turned(name) && tensor.rank() == 2 { tensor.t()?.contiguous() } else { Ok(tensor) }
+    fn is_turned_in_files(&self, name: &str) -> bool {
+        names::is_turned(name)
     }
 }
