@@ -160,6 +160,15 @@ impl Optimizer {
     /// infinity and [`Error::GradientMismatch`] when one does not fit; all weights and states are then as before.
     /// [`Error::Update`] when the device or a decomposition fails in the middle of the step.
     pub fn step(&mut self, gradients: &GradStore) -> Result<()> {
+        if self.slots.iter().all(|slot| slot.var.device().is_cpu()) {
+            // Once into rayon's pool: from outside every pass would wait until a thread there wakes up.
+            rayon::scope(|_| self.step_here(gradients))
+        } else {
+            self.step_here(gradients)
+        }
+    }
+
+    fn step_here(&mut self, gradients: &GradStore) -> Result<()> {
         let ready: Vec<Option<Tensor>> = self.slots.iter().map(|slot| slot.checked_gradient(gradients)).collect::<Result<_>>()?;
         if ready.iter().all(Option::is_none) {
             return Err(Error::NoGradients { parameters: self.slots.len() });
