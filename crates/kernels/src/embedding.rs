@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, DType, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::graph;
 use crate::values::{Values, on_cpu, values};
 
 /// Rows of the result or of the table that one thread takes at a time.
@@ -22,7 +23,7 @@ pub fn embedding(table: &Tensor, ids: &Tensor) -> Result<Tensor> {
     }
     let shape = Shape::from([ids.dims(), &[width]].concat());
     if on_cpu(&[table]) {
-        table.contiguous()?.apply_op1(Embedding { ids: flat, shape })
+        graph::apply1(&table.contiguous()?, Embedding { ids: flat, shape })
     } else {
         table.index_select(&ids.flatten_all()?, 0)?.reshape(shape)
     }

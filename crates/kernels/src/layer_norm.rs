@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::graph;
 use crate::simd::{self, Kernel, mul_add, sum, sum2};
 use crate::values::{Values, on_cpu, values};
 
@@ -13,7 +14,7 @@ const ROWS: usize = 64;
 /// γ (x − m)/√(v + ε) + β with mean m and biased variance v over the last dimension of x [..., d], γ and β [d].
 pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
     if on_cpu(&[x, gamma, beta]) {
-        x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, LayerNorm { eps })
+        graph::apply3(&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?, LayerNorm { eps })
     } else {
         composed(x, gamma, beta, eps)
     }

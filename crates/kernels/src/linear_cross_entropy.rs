@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::simd::{self, Kernel, exp, largest, sum};
 use crate::values::{on_cpu, values};
-use crate::{affine, cross_entropy};
+use crate::{affine, cross_entropy, graph};
 
 /// Rows whose logits exist at the same time: few enough that they stay in the cache.
 const ROWS: usize = 256;
@@ -37,7 +37,7 @@ pub fn linear_cross_entropy(x: &Tensor, weight: &Tensor, labels: &Tensor) -> Res
     if on_cpu(&[x, weight]) {
         let wanted = (x.track_op(), weight.track_op());
         let op = LinearCrossEntropy { labels, wanted, gradients: OnceLock::new() };
-        x.contiguous()?.apply_op2(&weight.contiguous()?, op)
+        graph::apply2(&x.contiguous()?, &weight.contiguous()?, op)
     } else {
         cross_entropy(&affine(&x.reshape((labels.len(), width))?, weight, None)?, &flat)
     }

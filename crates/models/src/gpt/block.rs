@@ -1,7 +1,7 @@
 //! A block of the transformer.
 
 use candle_core::{Device, Result, Tensor, Var};
-use isorate_kernels::{causal_attention, gelu_tanh, layer_norm};
+use isorate_kernels::{add, causal_attention, gelu_tanh, layer_norm};
 use rand::Rng;
 
 use super::{GptConfig, STD};
@@ -37,9 +37,9 @@ impl Block {
 
     pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
         let heads = causal_attention(&self.attention.forward_in(&self.norm_1.forward(x, mode)?, mode)?, self.heads)?;
-        let x = (x + self.attention_out.forward_in(&heads, mode)?)?;
+        let x = add(x, &self.attention_out.forward_in(&heads, mode)?)?;
         let hidden = gelu_tanh(&self.hidden.forward_in(&self.norm_2.forward(&x, mode)?, mode)?)?;
-        x + self.hidden_out.forward_in(&hidden, mode)?
+        add(&x, &self.hidden_out.forward_in(&hidden, mode)?)
     }
 
     pub fn parameters(&self, block: &str) -> Vec<Parameter> {

@@ -4,7 +4,7 @@ mod block;
 mod names;
 
 use candle_core::{Device, Result, Tensor, Var, bail};
-use isorate_kernels::{affine, embedding, linear_cross_entropy};
+use isorate_kernels::{add, affine, embedding, linear_cross_entropy};
 use rand::Rng;
 
 use crate::init::normal;
@@ -103,7 +103,7 @@ impl Gpt {
         }
         let places: Vec<u32> = (0..batch).flat_map(|_| (0..).take(length)).collect();
         let places = Tensor::from_vec(places, (batch, length), ids.device())?;
-        let mut x = (embedding(&mode.of(&self.tokens), ids)? + embedding(&mode.of(&self.positions), &places)?)?;
+        let mut x = add(&embedding(&mode.of(&self.tokens), ids)?, &embedding(&mode.of(&self.positions), &places)?)?;
         for block in &self.blocks {
             x = block.forward(&x, mode)?;
         }
