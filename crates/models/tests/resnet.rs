@@ -142,8 +142,7 @@ fn resnet50_imagenet() {
 #[test]
 fn names_of_transformers() {
     let all: BTreeMap<String, serde_json::Value> = serde_json::from_str(include_str!("reference/resnet.json")).unwrap();
-    let mut hub: BTreeMap<String, Vec<usize>> =
-        serde_json::from_value(all["names of transformers, resnet50"].clone()).unwrap();
+    let mut hub: BTreeMap<String, Vec<usize>> = serde_json::from_value(all["names of transformers, resnet50"].clone()).unwrap();
     let resnet = resnet(&case("resnet50-imagenet"));
     for (name, var) in tensors(&resnet) {
         let names = resnet.names_in_files(&name);

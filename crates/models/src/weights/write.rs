@@ -17,7 +17,8 @@ use crate::error::{Error, FileProblem, Result};
 /// [`Error::File`] when the file cannot be written. What was there before is unchanged.
 pub fn save_weights(model: &impl Model, path: &Path) -> Result<()> {
     let parameters = model.parameters().into_iter().map(|parameter| (parameter.name, parameter.var));
-    let tensors = parameters.chain(model.buffers()).map(|(name, var)| Ok((name, Values::of(&var)?))).collect::<Result<Vec<_>>>()?;
+    let tensors =
+        parameters.chain(model.buffers()).map(|(name, var)| Ok((name, Values::of(&var)?))).collect::<Result<Vec<_>>>()?;
     replace(path, |new| {
         // Without this entry transformers refuses the file.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
