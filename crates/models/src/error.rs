@@ -48,7 +48,9 @@ pub enum FileProblem {
     #[error("is not a complete safetensors file: {0}")]
     NotSafetensors(SafeTensorError),
     /// It is no list of the files that a model is spread over.
-    #[error("does not say which files hold the tensors: {0}\nhint: it should be a `model.safetensors.index.json` with a `weight_map`")]
+    #[error(
+        "does not say which files hold the tensors: {0}\nhint: it should be a `model.safetensors.index.json` with a `weight_map`"
+    )]
     Index(serde_json::Error),
     /// A list of files that names one elsewhere.
     #[error("puts tensors into `{0}`, but the files must be in its own folder")]

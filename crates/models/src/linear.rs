@@ -49,9 +49,9 @@ impl Linear {
     }
 
     /// W and b under their names in the layer called `layer`.
-    pub(crate) fn parameters(&self, layer: &str, kind: ParameterKind) -> impl Iterator<Item = Parameter> {
+    pub(crate) fn parameters(&self, layer: &str, kind: ParameterKind) -> Vec<Parameter> {
         let weight = Parameter::new(format!("{layer}.weight"), kind, &self.weight);
         let bias = self.bias.as_ref().map(|bias| Parameter::new(format!("{layer}.bias"), ParameterKind::Vector, bias));
-        std::iter::once(weight).chain(bias)
+        std::iter::once(weight).chain(bias).collect()
     }
 }

@@ -79,8 +79,7 @@ impl Layer {
     fn attention(&self, x: &Tensor, mask: &Tensor, (n, t): (usize, usize), mode: Mode) -> Result<Tensor> {
         let width = x.dim(1)?;
         let d = width / self.heads;
-        let of_heads =
-            |map: &Linear| map.forward_in(x, mode)?.reshape((n, t, self.heads, d))?.transpose(1, 2)?.contiguous();
+        let of_heads = |map: &Linear| map.forward_in(x, mode)?.reshape((n, t, self.heads, d))?.transpose(1, 2)?.contiguous();
         let (q, k, v) = (of_heads(&self.query)?, of_heads(&self.key)?, of_heads(&self.value)?);
         let scores = (q / (d as f64).sqrt())?.matmul(&k.t()?)?.broadcast_add(mask)?;
         let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;

@@ -97,9 +97,8 @@ impl Bert {
             bail!("inputs of {t} tokens are longer than the {longest} positions of this BERT\nhint: truncate them");
         }
         let width = self.config.hidden_size;
-        let rows = |table: &Var, ids: &Tensor| {
-            mode.of(table).index_select(&ids.contiguous()?.flatten_all()?, 0)?.reshape((n, t, width))
-        };
+        let rows =
+            |table: &Var, ids: &Tensor| mode.of(table).index_select(&ids.contiguous()?.flatten_all()?, 0)?.reshape((n, t, width));
         let words = (rows(&self.words, ids)? + rows(&self.types, types)?)?;
         let x = words.broadcast_add(&mode.of(&self.positions).narrow(0, 0, t)?)?;
         let mut x = self.norm.forward(&x, mode)?;
