@@ -198,21 +198,74 @@ fn find(order: &[&Tensor]) -> Option<Vec<Option<Arc<Applied>>>> {
 
 #[cfg(test)]
 mod tests {
-    use candle_core::{DType, Device, Var};
+    use candle_core::{Device, Var};
 
     use super::*;
-    use crate::{affine, cross_entropy, relu};
-
-    fn entries() -> Vec<TensorId> {
-        TABLE.lock().unwrap().entries.keys().copied().collect()
-    }
+    use crate::{add, affine, relu};
 
     fn var(shape: &[usize], seed: usize) -> Var {
         let values: Vec<f32> = (0..shape.iter().product()).map(|i| ((i * i + 7 * i + seed) as f32).sin()).collect();
         Var::from_tensor(&Tensor::from_vec(values, shape, &Device::Cpu).unwrap()).unwrap()
     }
 
-    fn values(tensor: &Tensor) -> Vec<f32> {
-        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    fn values(tensor: Option<&Tensor>) -> Vec<f32> {
+        tensor.unwrap().flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    /// A network with a branch, a variable that is used twice, and data; the loss is a sum of one row.
+    fn loss(x: &Tensor, w: &Var, b: &Var, last: &Var) -> Tensor {
+        let first = affine(x, w, Some(b)).unwrap();
+        let second = affine(&relu(&first).unwrap(), w, None).unwrap();
+        affine(&add(&first, &second).unwrap(), last, None).unwrap()
+    }
+
+    #[test]
+    fn the_gradients_are_those_of_candle() {
+        let (w, b, last) = (var(&[5, 5], 1), var(&[5], 2), var(&[1, 5], 3));
+        let (data, input) = (var(&[1, 5], 4).as_detached_tensor(), var(&[1, 5], 4));
+        for x in [&data, input.as_tensor()] {
+            let loss = loss(x, &w, &b, &last);
+            let operations = find(&loss.sorted_nodes()).expect("all operations are known");
+            assert_eq!(operations.iter().flatten().count(), 5);
+            let (ours, theirs) = (backward(&loss).unwrap(), loss.backward().unwrap());
+            for var in [&w, &b, &last] {
+                assert_eq!(values(ours.get(var)), values(theirs.get(var)));
+            }
+            assert_eq!(ours.get(x).is_some(), x.is_variable());
+            // Only the gradients of variables stay.
+            assert_eq!(ours.get_ids().count(), 3 + usize::from(x.is_variable()));
+        }
+    }
+
+    #[test]
+    fn other_operations_go_through_candle() {
+        let (w, x) = (var(&[1, 4], 1), var(&[1, 4], 2));
+        let loss = affine(&x.sqr().unwrap(), &w, None).unwrap();
+        assert!(find(&loss.sorted_nodes()).is_none());
+        let gradients = backward(&loss).unwrap();
+        let expected: Vec<f32> = values(Some(&w)).iter().zip(values(Some(&x))).map(|(w, x)| 2.0 * x * w).collect();
+        assert_eq!(values(gradients.get(&x)), expected);
+    }
+
+    #[test]
+    fn entries_end_with_their_tensors() {
+        let alive = |id: TensorId| {
+            let table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+            table.entries.get(&id).is_some_and(|entry| entry.strong_count() > 0)
+        };
+        let (w, x) = (var(&[3, 3], 1), var(&[1, 3], 2));
+        let y = affine(&x, &w, None).unwrap();
+        let z = relu(&y).unwrap();
+        let (y_id, z_id) = (y.id(), z.id());
+        drop(y);
+        assert!(alive(y_id) && alive(z_id), "z needs y");
+        drop(z);
+        assert!(!alive(y_id) && !alive(z_id));
+        // What leads to no variable is not entered, and the table is swept.
+        assert!(!alive(relu(&x.as_detached_tensor()).unwrap().id()));
+        for _ in 0..3 * Table::LEAST {
+            relu(&x).unwrap();
+        }
+        assert!(TABLE.lock().unwrap_or_else(PoisonError::into_inner).entries.len() <= Table::LEAST + 100);
     }
 }

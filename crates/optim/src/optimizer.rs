@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, TensorId, Var};
+use isorate_kernels::backward;
 use rayon::prelude::*;
 use together::Together;
 
@@ -197,12 +198,12 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Backpropagates `loss` and makes a step.
+    /// Backpropagates `loss`, by [`isorate_kernels::backward`], and makes a step.
     ///
     /// # Errors
     /// Those of candle's `backward` and of [`Optimizer::step`].
     pub fn backward_step(&mut self, loss: &Tensor) -> Result<()> {
-        self.step(&loss.backward()?)
+        self.step(&backward(loss)?)
     }
 
     /// Multiplies the learning rate of every rule by `factor` from now on, for schedules. Starts at 1; not cumulative.

@@ -19,9 +19,6 @@ pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool> {
 /// Reading one number from a device waits until all work there is done. So tensors on a device are judged there, and the
 /// verdicts of all of them are read together.
 pub(crate) fn first_not_finite<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<Option<usize>> {
-    fn pieces<T>(data: &[T], index: usize, piece: impl Fn(&[T]) -> Piece<'_>) -> impl Iterator<Item = (usize, Piece<'_>)> {
-        data.chunks(PIECE).map(move |data| (index, piece(data)))
-    }
     let mut elsewhere: Vec<(Device, Vec<usize>, Vec<Tensor>)> = Vec::new();
     let mut here = Vec::new();
     for (index, tensor) in tensors.into_iter().enumerate() {
@@ -40,8 +37,12 @@ pub(crate) fn first_not_finite<'a>(tensors: impl IntoIterator<Item = &'a Tensor>
     let mut all = Vec::new();
     for (index, (storage, layout)) in &here {
         match &**storage {
-            Storage::Cpu(CpuStorage::F32(data)) => all.extend(pieces(contiguous(data, layout)?, *index, Piece::F32)),
-            Storage::Cpu(CpuStorage::F64(data)) => all.extend(pieces(contiguous(data, layout)?, *index, Piece::F64)),
+            Storage::Cpu(CpuStorage::F32(data)) => {
+                all.extend(contiguous(data, layout)?.chunks(PIECE).map(|data| (*index, Piece::F32(data))));
+            }
+            Storage::Cpu(CpuStorage::F64(data)) => {
+                all.extend(contiguous(data, layout)?.chunks(PIECE).map(|data| (*index, Piece::F64(data))));
+            }
             _ => {}
         }
     }
