@@ -27,7 +27,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     }
     let rows = part_of(classes) / classes;
     let values = Values::of(logits)?;
-    let part = |index: usize, gradient| {
+    let part = |index: usize, gradient: Option<&mut Part<'_>>| {
         let z = values.chunks(rows * classes).nth(index).unwrap_or_default();
         let labels = labels.chunks(rows).nth(index).unwrap_or_default();
         simd::run(Rows { z, labels, share: 1.0 / n as f64, gradient })
@@ -37,7 +37,8 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
         losses.par_iter_mut().enumerate().for_each(|(index, loss)| *loss = part(index, None));
         return Tensor::new(mean(&losses, n), logits.device());
     }
-    let gradient = filled_with(values.len(), rows * classes, &mut losses, |index, gradient, loss| *loss = part(index, Some(gradient)));
+    let gradient =
+        filled_with(values.len(), rows * classes, &mut losses, |index, gradient, loss| *loss = part(index, Some(gradient)));
     let gradient = Tensor::from_vec(gradient, (n, classes), logits.device())?;
     logits.apply_op1(CrossEntropy { loss: mean(&losses, n), gradient })
 }

@@ -39,8 +39,7 @@ impl Exact {
     /// error, 1.5·10⁻⁷, on |x| ≤ 14, where Φ leaves the range of f32.
     #[inline(always)]
     fn distribution<const FMA: bool>(x: f32) -> (f32, f32) {
-        const Q: [f32; 7] =
-            [-0.157_204_77, 0.206_356_31, -0.053_686_08, 0.128_562_81, 0.099_913_17, 0.120_754_0, 0.119_629_3];
+        const Q: [f32; 7] = [-0.157_204_77, 0.206_356_31, -0.053_686_08, 0.128_562_81, 0.099_913_17, 0.120_754_0, 0.119_629_3];
         let density = exp::<FMA>(-0.5 * x * x);
         let t = 1.0 / mul_add::<FMA>(0.3, x.abs(), 1.0);
         let mut q = 0.035_675_19;

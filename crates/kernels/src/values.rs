@@ -1,9 +1,8 @@
 //! The numbers of tensors, as slices.
 
 use std::ops::{Deref, Range};
-use std::sync::RwLockReadGuard;
 
-use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor, bail};
+use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, bail};
 
 /// Whether the fast way can be taken: all are f32 on the CPU.
 pub(crate) fn on_cpu(tensors: &[&Tensor]) -> bool {
@@ -20,7 +19,7 @@ pub(crate) fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a
 
 /// The numbers of a contiguous f32 tensor on the CPU, which cannot be changed while this lives.
 pub(crate) struct Values<'a> {
-    storage: RwLockReadGuard<'a, Storage>,
+    storage: StorageRef<'a>,
     range: Range<usize>,
 }
 

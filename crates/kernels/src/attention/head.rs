@@ -207,7 +207,12 @@ impl Kernel for Backward<'_> {
                 product::<FMA, false>(Strided::rows(of_scores, long), (keys, wide), (block, wide), (count, wide, seen));
                 copy_back(of_qkv, of_q, block, wide);
                 product::<FMA, true>(Strided::columns(of_scores, long), (queries, wide), (of_keys, wide), (seen, wide, count));
-                product::<FMA, true>(Strided::columns(probabilities, long), (of_out, wide), (of_values, wide), (seen, wide, count));
+                product::<FMA, true>(
+                    Strided::columns(probabilities, long),
+                    (of_out, wide),
+                    (of_values, wide),
+                    (seen, wide, count),
+                );
             }
             copy_back(of_qkv, of_k, of_keys, wide);
             copy_back(of_qkv, of_v, of_values, wide);

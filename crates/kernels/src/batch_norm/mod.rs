@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
-use self::passes::{Channel, Normalization, Pass, moments};
+use self::passes::{Channel, Normalization, moments};
 use crate::relu;
 use crate::values::{Values, on_cpu, values};
 
@@ -60,7 +60,11 @@ pub fn batch_norm_with(
     if !fits(&[x, gamma, beta, mean, variance]) {
         return composed_with(x, gamma, beta, &mean.detach(), &variance.detach(), eps, relu);
     }
-    let channels = Values::of(mean)?.iter().zip(&*Values::of(variance)?).map(|(&mean, &variance)| Channel { mean: mean.into(), variance: variance.into() }).collect();
+    let channels = Values::of(mean)?
+        .iter()
+        .zip(&*Values::of(variance)?)
+        .map(|(&mean, &variance)| Channel { mean: mean.into(), variance: variance.into() })
+        .collect();
     x.apply_op3(gamma, beta, BatchNorm { channels, eps, relu, of_batch: false })
 }
 

@@ -74,17 +74,16 @@ struct Coefficients {
     shift: f32,
     /// 1/√(v + ε).
     inverse_std: f64,
-    /// What the mean lost when it was rounded to f32.
-    lost: f64,
 }
 
 impl Coefficients {
     fn new(channel: Channel, eps: f64, gamma: f32, beta: f32) -> Self {
         let inverse_std = 1.0 / (channel.variance + eps).sqrt();
         let mean = channel.mean as f32;
-        let lost = channel.mean - f64::from(mean);
         let scale = f64::from(gamma) * inverse_std;
-        Self { mean, scale: scale as f32, shift: (f64::from(beta) - scale * lost) as f32, inverse_std, lost }
+        // Beside a mean far from 0 it counts what the mean loses when it is rounded.
+        let lost = channel.mean - f64::from(mean);
+        Self { mean, scale: scale as f32, shift: (f64::from(beta) - scale * lost) as f32, inverse_std }
     }
 
     #[inline(always)]
@@ -143,7 +142,7 @@ impl<'a> Normalization<'a> {
             }
         }
         for (sums, k) in sums.iter_mut().zip(&self.coefficients) {
-            sums.with_normalized = (sums.with_normalized - k.lost * sums.alone) * k.inverse_std;
+            sums.with_normalized *= k.inverse_std;
         }
         sums
     }
@@ -155,8 +154,7 @@ impl<'a> Normalization<'a> {
         let lines: Option<Vec<[f32; 2]>> = sums.map(|sums| {
             let line = |(sums, k): (&Sums, &Coefficients)| {
                 let scale = -f64::from(k.scale) / count;
-                let slope = scale * sums.with_normalized * k.inverse_std;
-                [(scale * sums.alone - slope * k.lost) as f32, slope as f32]
+                [(scale * sums.alone) as f32, (scale * sums.with_normalized * k.inverse_std) as f32]
             };
             sums.iter().zip(&self.coefficients).map(line).collect()
         });

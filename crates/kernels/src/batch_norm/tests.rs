@@ -165,7 +165,8 @@ fn constants_get_no_gradient() {
     let [mean, variance] = statistics(3).map(|t| Var::from_tensor(&t).unwrap());
     for tracked in 0..3 {
         let var = Var::from_tensor([&x, &gamma, &beta][tracked]).unwrap();
-        let t: Vec<&Tensor> = [&x, &gamma, &beta].into_iter().enumerate().map(|(i, t)| if i == tracked { &var } else { t }).collect();
+        let t: Vec<&Tensor> =
+            [&x, &gamma, &beta].into_iter().enumerate().map(|(i, t)| if i == tracked { &var } else { t }).collect();
         let of_batch = batch_norm(t[0], t[1], t[2], EPS, true).unwrap();
         assert!(!of_batch.mean.track_op() && !of_batch.variance.track_op());
         let given = batch_norm_with(t[0], t[1], t[2], &mean, &variance, EPS, true).unwrap();

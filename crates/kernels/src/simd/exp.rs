@@ -55,7 +55,11 @@ mod tests {
         let x: Vec<f32> = (-880_000..=887_000).map(|i| i as f32 * 1e-4).collect();
         for portable in [false, true] {
             let mut y = x.clone();
-            if portable { Exp(&mut y).run::<false>() } else { run(Exp(&mut y)) }
+            if portable {
+                Exp(&mut y).run::<false>()
+            } else {
+                run(Exp(&mut y))
+            }
             let mut largest = 0.0_f64;
             for (&x, y) in x.iter().zip(y) {
                 let exact = f64::from(x).exp();
