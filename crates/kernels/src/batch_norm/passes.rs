@@ -123,9 +123,13 @@ impl<'a> Normalization<'a> {
         Self { x, plane, coefficients: coefficients.collect(), relu }
     }
 
-    /// The result.
-    pub fn forward(&self) -> Vec<f32> {
-        self.filled(|first, x, part| simd::run(Forward { all: self, first, x, part }))
+    /// The result; with a shortcut, max(0, it + shortcut).
+    pub fn forward(&self, shortcut: Option<&[f32]>) -> Vec<f32> {
+        self.filled(|first, x, part| {
+            let start = first * self.plane;
+            let shortcut = shortcut.map(|shortcut| &shortcut[start..start + x.len()]);
+            simd::run(Forward { all: self, first, x, shortcut, part });
+        })
     }
 
     /// The sums over each channel for the gradient `g` of the result.
@@ -177,6 +181,7 @@ struct Forward<'a, 'b> {
     all: &'a Normalization<'a>,
     first: usize,
     x: &'a [f32],
+    shortcut: Option<&'a [f32]>,
     part: &'a mut Part<'b>,
 }
 
@@ -185,9 +190,12 @@ impl Kernel for Forward<'_, '_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        for (i, x) in self.x.chunks_exact(self.all.plane).enumerate() {
+        let plane = self.all.plane;
+        for (i, x) in self.x.chunks_exact(plane).enumerate() {
             let k = self.all.coefficients[(self.first + i) % self.all.coefficients.len()];
-            if self.all.relu {
+            if let Some(shortcut) = self.shortcut {
+                self.part.map2(x, &shortcut[i * plane..(i + 1) * plane], |x, s| (k.normalized::<FMA>(x) + s).max(0.0));
+            } else if self.all.relu {
                 self.part.map(x, |x| k.normalized::<FMA>(x).max(0.0));
             } else {
                 self.part.map(x, |x| k.normalized::<FMA>(x));
