@@ -31,7 +31,7 @@ impl CustomOp1 for Relu {
     }
 
     fn bwd(&self, x: &Tensor, _: &Tensor, grad: &Tensor) -> Result<Option<Tensor>> {
-        masked(grad, x, |x| x >= 0.0).map(Some)
+        passed_on(grad, x, |x| x >= 0.0).map(Some)
     }
 }
 
@@ -49,17 +49,17 @@ impl CustomOp2 for AddRelu {
 
     fn bwd(&self, x: &Tensor, y: &Tensor, result: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         // One tensor for both.
-        let of_sum = masked(grad, result, |result| result > 0.0)?;
+        let of_sum = passed_on(grad, result, |result| result > 0.0)?;
         Ok((x.track_op().then(|| of_sum.clone()), y.track_op().then_some(of_sum)))
     }
 }
 
 /// The gradient where `passes` holds for the element of `x`.
-fn masked(grad: &Tensor, x: &Tensor, passes: impl Fn(f32) -> bool + Copy + Sync) -> Result<Tensor> {
+pub(crate) fn passed_on(grad: &Tensor, x: &Tensor, passes: impl Fn(f32) -> bool + Copy + Sync) -> Result<Tensor> {
     let grad = grad.contiguous()?;
     // A product, so that a gradient that is not a number stays one.
-    let masked = map2(&Values::of(&grad)?, &Values::of(x)?, |g, x| g * f32::from(u8::from(passes(x))));
-    Tensor::from_vec(masked, x.shape(), x.device())
+    let passed = map2(&Values::of(&grad)?, &Values::of(x)?, |g, x| g * f32::from(u8::from(passes(x))));
+    Tensor::from_vec(passed, x.shape(), x.device())
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
         losses.par_iter_mut().enumerate().for_each(|(index, loss)| *loss = part(index, None));
         return Tensor::new(mean(&losses, n), logits.device());
     }
-    let gradient = filled_with(values.len(), rows * classes, &mut losses, |index, gradient, loss| *loss = part(index, Some(gradient)));
+    let gradient =
+        filled_with(values.len(), rows * classes, &mut losses, |index, gradient, loss| *loss = part(index, Some(gradient)));
     let gradient = Tensor::from_vec(gradient, (n, classes), logits.device())?;
     logits.apply_op1(CrossEntropy { loss: mean(&losses, n), gradient })
 }

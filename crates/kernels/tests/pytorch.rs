@@ -1,7 +1,7 @@
 //! Results and gradients against those of PyTorch; pytorch/make.py makes the numbers.
 #![allow(clippy::unwrap_used, reason = "tests fail by a panic")]
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use candle_core::{Device, Result, Tensor, Var, safetensors};
 use isorate_kernels::{add_relu, avg_pool2d, batch_norm, batch_norm_with, cross_entropy, global_avg_pool, max_pool2d};
@@ -17,14 +17,16 @@ impl Case {
     fn all(word: &str) -> Vec<Self> {
         let file = include_bytes!("pytorch/around_convolutions.safetensors");
         let tensors = safetensors::load_buffer(file, &Device::Cpu).unwrap();
-        let split = |name: &String| name.split_once('/').map(|(case, name)| (case.to_owned(), name.to_owned())).unwrap();
-        let names: BTreeSet<String> = tensors.keys().map(|name| split(name).0).collect();
-        let of =
-            |case: &String| tensors.iter().filter(|(name, _)| split(name).0 == *case).map(|(name, t)| (split(name).1, t.clone()));
-        let cases = names.iter().filter(|case| case.split(' ').next() == Some(word));
-        let cases: Vec<Self> = cases.map(|case| Self { name: case.clone(), tensors: of(case).collect() }).collect();
+        let mut cases: BTreeMap<String, Self> = BTreeMap::new();
+        for (name, tensor) in tensors {
+            let (case, name) = name.split_once('/').unwrap();
+            if case.split(' ').next() == Some(word) {
+                let new = || Self { name: case.to_owned(), tensors: HashMap::new() };
+                cases.entry(case.to_owned()).or_insert_with(new).tensors.insert(name.to_owned(), tensor);
+            }
+        }
         assert!(!cases.is_empty(), "{word}");
-        cases
+        cases.into_values().collect()
     }
 
     fn get(&self, name: &str) -> &Tensor {

@@ -1,16 +1,18 @@
 //! Batch normalization.
 
+mod add_relu;
+mod operation;
 mod passes;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use candle_core::{D, Result, Tensor, bail};
 
-use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
-
-use self::passes::{Channel, Normalization, moments};
+pub use self::add_relu::batch_norm_add_relu;
+use self::operation::BatchNorm;
+use self::passes::{Channel, moments};
 use crate::relu;
-use crate::values::{Values, on_cpu, values};
+use crate::values::{Values, on_cpu};
 
 /// The result of [`batch_norm`].
 #[derive(Clone, Debug)]
@@ -37,13 +39,16 @@ pub fn batch_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64, relu: boo
         return composed(x, gamma, beta, eps, relu);
     }
     let channels = moments(&Values::of(x)?, shape);
-    let of_channels = |f: fn(&Channel) -> f64| -> Result<Tensor> {
-        #[allow(clippy::cast_possible_truncation, reason = "results are f32")]
-        Tensor::from_vec(channels.iter().map(|channel| f(channel) as f32).collect(), channels.len(), x.device())
-    };
-    let (mean, variance) = (of_channels(|c| c.mean)?, of_channels(|c| c.variance)?);
-    let y = x.apply_op3(gamma, beta, BatchNorm { channels: channels.into(), eps, relu, of_batch: true })?;
+    let [mean, variance] = statistics(&channels, x)?;
+    let y = x.apply_op3(gamma, beta, BatchNorm { channels, eps, relu, of_batch: true })?;
     Ok(BatchNormed { y, mean, variance })
+}
+
+/// Mean and variance of each channel, as tensors beside x.
+#[allow(clippy::cast_possible_truncation, reason = "results are f32")]
+fn statistics(channels: &[Channel], x: &Tensor) -> Result<[Tensor; 2]> {
+    let of_channels = |f: fn(&Channel) -> f64| Tensor::from_iter(channels.iter().map(|channel| f(channel) as f32), x.device());
+    Ok([of_channels(|c| c.mean)?, of_channels(|c| c.variance)?])
 }
 
 /// The same with given statistics, as in evaluation. They count as constants: the gradient of x is γ ĝ/√(v + ε).
@@ -60,7 +65,11 @@ pub fn batch_norm_with(
     if !fits(&[x, gamma, beta, mean, variance]) {
         return composed_with(x, gamma, beta, &mean.detach(), &variance.detach(), eps, relu);
     }
-    let channels = Values::of(mean)?.iter().zip(&*Values::of(variance)?).map(|(&mean, &variance)| Channel { mean: mean.into(), variance: variance.into() }).collect();
+    let channels = Values::of(mean)?
+        .iter()
+        .zip(&*Values::of(variance)?)
+        .map(|(&mean, &variance)| Channel { mean: mean.into(), variance: variance.into() })
+        .collect();
     x.apply_op3(gamma, beta, BatchNorm { channels, eps, relu, of_batch: false })
 }
 
@@ -102,69 +111,4 @@ fn composed_with(
     let scale = (gamma / (variance + eps)?.sqrt()?)?;
     let y = x.broadcast_sub(&channel(mean)?)?.broadcast_mul(&channel(&scale)?)?.broadcast_add(&channel(beta)?)?;
     if relu { self::relu(&y) } else { Ok(y) }
-}
-
-/// Normalization of x by statistics that are there already, with γ and β.
-struct BatchNorm {
-    channels: Arc<[Channel]>,
-    eps: f64,
-    relu: bool,
-    /// Whether the statistics are those of x, and change with it.
-    of_batch: bool,
-}
-
-impl BatchNorm {
-    fn normalization<'a>(&'a self, x: &'a [f32], [_, _, plane]: [usize; 3], gamma: &[f32], beta: &[f32]) -> Normalization<'a> {
-        Normalization::new(x, plane, &self.channels, self.eps, (gamma, beta), self.relu)
-    }
-}
-
-impl CustomOp3 for BatchNorm {
-    fn name(&self) -> &'static str {
-        "batch norm"
-    }
-
-    fn cpu_fwd(
-        &self,
-        x: &CpuStorage,
-        x_layout: &Layout,
-        gamma: &CpuStorage,
-        gamma_layout: &Layout,
-        beta: &CpuStorage,
-        beta_layout: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        let (n, c, h, w) = x_layout.shape().dims4()?;
-        let (gamma, beta) = (values(gamma, gamma_layout)?, values(beta, beta_layout)?);
-        let normalization = self.normalization(values(x, x_layout)?, [n, c, h * w], gamma, beta);
-        Ok((CpuStorage::F32(normalization.forward()), x_layout.shape().clone()))
-    }
-
-    fn bwd(
-        &self,
-        x: &Tensor,
-        gamma: &Tensor,
-        beta: &Tensor,
-        _: &Tensor,
-        grad: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (n, c, h, w) = x.dims4()?;
-        let grad = grad.contiguous()?;
-        let (x_values, g) = (Values::of(x)?, Values::of(&grad)?);
-        let (gamma_values, beta_values) = (Values::of(gamma)?, Values::of(beta)?);
-        let normalization = self.normalization(&x_values, [n, c, h * w], &gamma_values, &beta_values);
-        let of_statistics = self.of_batch && x.track_op();
-        let sums = if of_statistics || gamma.track_op() || beta.track_op() { normalization.sums(&g) } else { Vec::new() };
-        let of_x = if x.track_op() {
-            let dx = normalization.gradient(&g, if self.of_batch { Some(&sums) } else { None });
-            Some(Tensor::from_vec(dx, x.shape(), x.device())?)
-        } else {
-            None
-        };
-        #[allow(clippy::cast_possible_truncation, reason = "results are f32")]
-        let of_channels = |var: &Tensor, f: fn(&passes::Sums) -> f64| -> Result<Option<Tensor>> {
-            let values = || sums.iter().map(|sums| f(sums) as f32).collect();
-            if var.track_op() { Tensor::from_vec(values(), c, var.device()).map(Some) } else { Ok(None) }
-        };
-        Ok((of_x, of_channels(gamma, |sums| sums.with_normalized)?, of_channels(beta, |sums| sums.alone)?))
-    }
 }

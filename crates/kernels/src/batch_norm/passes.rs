@@ -74,17 +74,16 @@ struct Coefficients {
     shift: f32,
     /// 1/√(v + ε).
     inverse_std: f64,
-    /// What the mean lost when it was rounded to f32.
-    lost: f64,
 }
 
 impl Coefficients {
     fn new(channel: Channel, eps: f64, gamma: f32, beta: f32) -> Self {
         let inverse_std = 1.0 / (channel.variance + eps).sqrt();
         let mean = channel.mean as f32;
-        let lost = channel.mean - f64::from(mean);
         let scale = f64::from(gamma) * inverse_std;
-        Self { mean, scale: scale as f32, shift: (f64::from(beta) - scale * lost) as f32, inverse_std, lost }
+        // Beside a mean far from 0 it counts what the mean loses when it is rounded.
+        let lost = channel.mean - f64::from(mean);
+        Self { mean, scale: scale as f32, shift: (f64::from(beta) - scale * lost) as f32, inverse_std }
     }
 
     #[inline(always)]
@@ -124,9 +123,13 @@ impl<'a> Normalization<'a> {
         Self { x, plane, coefficients: coefficients.collect(), relu }
     }
 
-    /// The result.
-    pub fn forward(&self) -> Vec<f32> {
-        self.filled(|first, x, part| simd::run(Forward { all: self, first, x, part }))
+    /// The result; with a shortcut, max(0, it + shortcut).
+    pub fn forward(&self, shortcut: Option<&[f32]>) -> Vec<f32> {
+        self.filled(|first, x, part| {
+            let start = first * self.plane;
+            let shortcut = shortcut.map(|shortcut| &shortcut[start..start + x.len()]);
+            simd::run(Forward { all: self, first, x, shortcut, part });
+        })
     }
 
     /// The sums over each channel for the gradient `g` of the result.
@@ -143,7 +146,7 @@ impl<'a> Normalization<'a> {
             }
         }
         for (sums, k) in sums.iter_mut().zip(&self.coefficients) {
-            sums.with_normalized = (sums.with_normalized - k.lost * sums.alone) * k.inverse_std;
+            sums.with_normalized *= k.inverse_std;
         }
         sums
     }
@@ -155,8 +158,7 @@ impl<'a> Normalization<'a> {
         let lines: Option<Vec<[f32; 2]>> = sums.map(|sums| {
             let line = |(sums, k): (&Sums, &Coefficients)| {
                 let scale = -f64::from(k.scale) / count;
-                let slope = scale * sums.with_normalized * k.inverse_std;
-                [(scale * sums.alone - slope * k.lost) as f32, slope as f32]
+                [(scale * sums.alone) as f32, (scale * sums.with_normalized * k.inverse_std) as f32]
             };
             sums.iter().zip(&self.coefficients).map(line).collect()
         });
@@ -179,6 +181,7 @@ struct Forward<'a, 'b> {
     all: &'a Normalization<'a>,
     first: usize,
     x: &'a [f32],
+    shortcut: Option<&'a [f32]>,
     part: &'a mut Part<'b>,
 }
 
@@ -187,9 +190,12 @@ impl Kernel for Forward<'_, '_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        for (i, x) in self.x.chunks_exact(self.all.plane).enumerate() {
+        let plane = self.all.plane;
+        for (i, x) in self.x.chunks_exact(plane).enumerate() {
             let k = self.all.coefficients[(self.first + i) % self.all.coefficients.len()];
-            if self.all.relu {
+            if let Some(shortcut) = self.shortcut {
+                self.part.map2(x, &shortcut[i * plane..(i + 1) * plane], |x, s| (k.normalized::<FMA>(x) + s).max(0.0));
+            } else if self.all.relu {
                 self.part.map(x, |x| k.normalized::<FMA>(x).max(0.0));
             } else {
                 self.part.map(x, |x| k.normalized::<FMA>(x));

@@ -2,6 +2,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use proptest::prelude::*;
 
 use super::*;
+use crate::add_relu;
 use crate::testing::{assert_near, numbers, pass, reference, same_on_any_threads, uniform};
 
 const EPS: f64 = 0.01;
@@ -13,7 +14,7 @@ fn inputs(shape: [usize; 4], seed: u64) -> [Tensor; 4] {
 }
 
 /// Some statistics of c channels.
-fn statistics(c: usize) -> [Tensor; 2] {
+fn given_statistics(c: usize) -> [Tensor; 2] {
     [uniform(&[c], 100), (uniform(&[c], 101).sqr().unwrap() + 0.3).unwrap()]
 }
 
@@ -41,7 +42,7 @@ proptest! {
         shape in [1..5_usize, 1..4_usize, 1..6_usize, 1..7_usize], seed in 0..1000_u64, relu: bool, given: bool,
     ) {
         let [x, gamma, beta, g] = inputs(shape, seed);
-        let [mean, variance] = statistics(shape[1]);
+        let [mean, variance] = given_statistics(shape[1]);
         let wide = |t: &Tensor| -> Vec<f64> { numbers(t).into_iter().map(f64::from).collect() };
         let of_definition = given.then(|| [wide(&mean), wide(&variance)]);
         let plane = shape[2] * shape[3];
@@ -63,6 +64,25 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn with_a_shortcut_as_defined(shape in [1..5_usize, 1..4_usize, 1..6_usize, 1..7_usize], seed in 0..1000_u64) {
+        let [x, gamma, beta, g] = inputs(shape, seed);
+        let shortcut = uniform(&shape, seed + 4);
+        let define = |inputs: &[Vec<f64>]| -> Vec<f64> {
+            let y = defined(&inputs[0], &inputs[1], &inputs[2], None, shape[2] * shape[3], false);
+            y.iter().zip(&inputs[3]).map(|(y, s)| y + s).collect()
+        };
+        let vars = [&x, &gamma, &beta, &shortcut];
+        let before = reference(&vars, &g, define).y;
+        prop_assume!(before.iter().all(|y| y.abs() > 1e-3));
+        let theirs = reference(&vars, &g, |inputs| define(inputs).into_iter().map(|y| y.max(0.0)).collect());
+        let ours = pass(&vars, &g, |t| Ok(batch_norm_add_relu(&t[0], &t[1], &t[2], &t[3], EPS)?.y));
+        ours.assert_near(&theirs, 2e-5);
+    }
+}
+
 /// Sizes that take several parts, several blocks of sums, and planes that no vector divides.
 #[test]
 fn as_composed_on_larger_images() {
@@ -77,11 +97,17 @@ fn as_composed_on_larger_images() {
             assert_near(&numbers(&ours.mean), &numbers(&theirs.mean), 1e-6);
             assert_near(&numbers(&ours.variance), &numbers(&theirs.variance), 1e-5);
 
-            let [mean, variance] = statistics(shape[1]);
+            let [mean, variance] = given_statistics(shape[1]);
             let ours = pass(&vars, &g, |t| batch_norm_with(&t[0], &t[1], &t[2], &mean, &variance, EPS, relu));
             let theirs = pass(&vars, &g, |t| composed_with(&t[0], &t[1], &t[2], &mean, &variance, EPS, relu));
             ours.assert_near(&theirs, 2e-4);
         }
+        let [x, gamma, beta, g] = inputs(shape, 7);
+        let shortcut = uniform(&shape, 11);
+        let vars = [&x, &gamma, &beta, &shortcut];
+        let ours = pass(&vars, &g, |t| Ok(batch_norm_add_relu(&t[0], &t[1], &t[2], &t[3], EPS)?.y));
+        let theirs = pass(&vars, &g, |t| add_relu(&composed(&t[0], &t[1], &t[2], EPS, false)?.y, &t[3]));
+        ours.assert_near(&theirs, 2e-4);
     }
 }
 
@@ -104,13 +130,15 @@ fn accurate_far_from_zero() {
 #[test]
 fn the_same_on_any_number_of_threads() {
     let [x, gamma, beta, g] = inputs([5, 7, 41, 43], 3);
-    let [mean, variance] = statistics(7);
+    let [mean, variance] = given_statistics(7);
     same_on_any_threads(|| {
         let batch = batch_norm(&x, &gamma, &beta, EPS, true).unwrap();
         let vars = [&x, &gamma, &beta];
         let given = pass(&vars, &g, |t| batch_norm_with(&t[0], &t[1], &t[2], &mean, &variance, EPS, true));
         let pass = pass(&vars, &g, |t| Ok(batch_norm(&t[0], &t[1], &t[2], EPS, true)?.y));
-        (pass, given, numbers(&batch.mean), numbers(&batch.variance))
+        let shortcut = [&x, &gamma, &beta, &g];
+        let add_relu = crate::testing::pass(&shortcut, &g, |t| Ok(batch_norm_add_relu(&t[0], &t[1], &t[2], &t[3], EPS)?.y));
+        (pass, given, add_relu, numbers(&batch.mean), numbers(&batch.variance))
     });
 }
 
@@ -132,16 +160,17 @@ fn nan_and_infinity_pass_through() {
                     pass(&vars, &g, |t| Ok(batch_norm(&t[0], &t[1], &t[2], EPS, relu)?.y)),
                     pass(&vars, &g, |t| Ok(composed(&t[0], &t[1], &t[2], EPS, relu)?.y)),
                 ];
-                let [mean, variance] = statistics(3);
+                let [mean, variance] = given_statistics(3);
                 let given = [
                     pass(&vars, &g, |t| batch_norm_with(&t[0], &t[1], &t[2], &mean, &variance, EPS, relu)),
                     pass(&vars, &g, |t| composed_with(&t[0], &t[1], &t[2], &mean, &variance, EPS, relu)),
                 ];
                 for [ours, theirs] in [of_batch, given] {
-                    let all = |pass: crate::testing::Pass<f32>| [vec![pass.y], pass.gradients].concat().concat();
-                    let (ours, theirs) = (all(ours), all(theirs));
-                    let class = |x: &f32| if x.is_finite() { 0.0 } else { *x };
-                    let same = |(x, y): (&f32, &f32)| class(x) == class(y) || (x.is_nan() && y.is_nan());
+                    let same = |(x, y): (&f32, &f32)| x == y || x.is_nan() && y.is_nan() || (x - y).abs() < 1e-5;
+                    assert!(ours.y.iter().zip(&theirs.y).all(same), "{special}, relu {relu}");
+                    // Sums of several infinite terms are infinite or not a number, by their order.
+                    let same = |pair| same(pair) || !pair.0.is_finite() && !pair.1.is_finite();
+                    let (ours, theirs) = (ours.gradients.concat(), theirs.gradients.concat());
                     assert!(ours.iter().zip(&theirs).all(same), "{special}, relu {relu}: {ours:?} instead of {theirs:?}");
                     assert!(ours.iter().any(|x| !x.is_finite()));
                 }
@@ -157,12 +186,16 @@ fn nothing_passes_where_the_result_is_zero() {
     let zero = gamma.zeros_like().unwrap();
     let pass = pass(&[&x, &zero, &beta], &x.ones_like().unwrap(), |t| Ok(batch_norm(&t[0], &t[1], &t[2], EPS, true)?.y));
     assert!(pass.gradients.concat().iter().all(|&g| g == 0.0));
+    let vars = [&x, &zero, &beta, &x.zeros_like().unwrap()];
+    let pass =
+        crate::testing::pass(&vars, &x.ones_like().unwrap(), |t| Ok(batch_norm_add_relu(&t[0], &t[1], &t[2], &t[3], EPS)?.y));
+    assert!(pass.gradients.concat().iter().all(|&g| g == 0.0));
 }
 
 #[test]
 fn constants_get_no_gradient() {
     let [x, gamma, beta, _] = inputs([2, 3, 4, 4], 1);
-    let [mean, variance] = statistics(3).map(|t| Var::from_tensor(&t).unwrap());
+    let [mean, variance] = given_statistics(3).map(|t| Var::from_tensor(&t).unwrap());
     for tracked in 0..3 {
         let var = Var::from_tensor([&x, &gamma, &beta][tracked]).unwrap();
         let t: Vec<&Tensor> =
@@ -176,6 +209,20 @@ fn constants_get_no_gradient() {
             assert_eq!(got, (0..3).map(|i| i == tracked).collect::<Vec<_>>());
             assert!(gradients.get(&mean).is_none() && gradients.get(&variance).is_none());
         }
+    }
+}
+
+#[test]
+fn constants_get_no_gradient_beside_a_shortcut() {
+    let [x, gamma, beta, shortcut] = inputs([2, 3, 4, 4], 1);
+    for tracked in 0..4 {
+        let var = Var::from_tensor([&x, &gamma, &beta, &shortcut][tracked]).unwrap();
+        let pick = |i: usize, t: &Tensor| if i == tracked { var.as_tensor().clone() } else { t.clone() };
+        let t: Vec<Tensor> = [&x, &gamma, &beta, &shortcut].into_iter().enumerate().map(|(i, t)| pick(i, t)).collect();
+        let y = batch_norm_add_relu(&t[0], &t[1], &t[2], &t[3], EPS).unwrap().y;
+        let gradients = y.sum_all().unwrap().backward().unwrap();
+        let got: Vec<bool> = t.iter().map(|t| gradients.get(t).is_some()).collect();
+        assert_eq!(got, (0..4).map(|i| i == tracked).collect::<Vec<_>>());
     }
 }
 
@@ -205,6 +252,8 @@ fn shapes_that_do_not_fit_are_errors() {
     assert!(error(of(&x, &gamma, &short)).contains("as beta"));
     assert!(error(batch_norm_with(&x, &gamma, &beta, &short, &gamma, EPS, true)).contains("as mean"));
     assert!(error(batch_norm_with(&x, &gamma, &beta, &gamma, &short, EPS, true)).contains("as variance"));
+    let message = error(batch_norm_add_relu(&x, &gamma, &beta, &gamma, EPS).map(|normed| normed.y));
+    assert!(message.contains("[3] cannot be added to a normalized [2, 3, 4, 4]"), "{message}");
     // Nothing to normalize is no reason to panic.
     let nothing = Tensor::zeros((0, 3, 4, 4), DType::F32, &Device::Cpu).unwrap();
     let _ = of(&nothing, &gamma, &beta);
