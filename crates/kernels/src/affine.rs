@@ -145,7 +145,8 @@ fn column_sums(matrix: &Tensor) -> Result<Tensor> {
         };
         let values = &values[start..end];
         // Each thread has columns of its own, so a sum is the same for any number of them.
-        let (threads, width) = if values.len() > 2 * PART { (Threads::All, (PART / height).next_multiple_of(16)) } else { (Threads::One, columns) };
+        let (threads, width) =
+            if values.len() > 2 * PART { (Threads::All, (PART / height).next_multiple_of(16)) } else { (Threads::One, columns) };
         threads.chunks(&mut sums, width.max(1), |index, sums| {
             for row in values.chunks_exact(columns) {
                 for (sum, value) in sums.iter_mut().zip(&row[index * width..]) {

@@ -87,8 +87,7 @@ pub(crate) fn apply2<O: CustomOp2 + Send + Sync + 'static>(a: &Tensor, b: &Tenso
 /// [`apply1`] for three inputs.
 pub(crate) fn apply3<O: CustomOp3 + Send + Sync + 'static>(a: &Tensor, b: &Tensor, c: &Tensor, op: O) -> Result<Tensor> {
     let (op, bwd) = twice(op);
-    let gradients =
-        move |x: &[Tensor], y: &Tensor, g: &Tensor| bwd.bwd(&x[0], &x[1], &x[2], y, g).map(|(a, b, c)| vec![a, b, c]);
+    let gradients = move |x: &[Tensor], y: &Tensor, g: &Tensor| bwd.bwd(&x[0], &x[1], &x[2], y, g).map(|(a, b, c)| vec![a, b, c]);
     enter(&[a, b, c], op, gradients, |op| a.apply_op3(b, c, op))
 }
 
@@ -186,8 +185,7 @@ impl Table {
     const LEAST: usize = 1 << 10;
 }
 
-static TABLE: LazyLock<Mutex<Table>> =
-    LazyLock::new(|| Mutex::new(Table { entries: HashMap::new(), full: Table::LEAST }));
+static TABLE: LazyLock<Mutex<Table>> = LazyLock::new(|| Mutex::new(Table { entries: HashMap::new(), full: Table::LEAST }));
 
 /// For each tensor that is no variable the operation that made it; None if that of any is not known.
 fn find(order: &[&Tensor]) -> Option<Vec<Option<Arc<Applied>>>> {
