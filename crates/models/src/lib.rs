@@ -6,6 +6,7 @@
 
 mod bert;
 mod error;
+mod gpt;
 mod init;
 mod linear;
 mod mlp;
@@ -15,6 +16,7 @@ mod weights;
 
 pub use bert::{Bert, BertConfig};
 pub use error::{Error, FileProblem, Result};
+pub use gpt::{Gpt, GptConfig};
 pub use linear::Linear;
 pub use mlp::{Activation, Mlp};
 pub use model::{Mode, Model, Parameter, ParameterKind};

@@ -51,6 +51,7 @@ pub fn load_weights(model: &impl Model, path: &Path, head: HeadWeights) -> Resul
         let mut names = model.names_in_files(&name);
         names.retain(|name| tensors.contains_key(name));
         let found: Vec<_> = names.into_iter().filter_map(|name| tensors.remove_entry(&name)).collect();
+        let turned = model.is_turned_in_files(&name);
         let is_head = of_head.as_ref().is_some_and(|layer| name.starts_with(layer));
         if is_head && head == HeadWeights::Keep {
             continue;
@@ -62,7 +63,7 @@ pub fn load_weights(model: &impl Model, path: &Path, head: HeadWeights) -> Resul
             };
             return Err(Error::file(path, problem));
         };
-        values.push((var.clone(), value(name, view, &var, is_head).map_err(|problem| problem.at(file))?));
+        values.push((var.clone(), value(name, view, &var, turned, is_head).map_err(|problem| problem.at(file))?));
     }
     if let Some((name, (file, view))) = tensors.into_iter().find(|(name, _)| !model.does_without(name)) {
         let (dtype, shape) = (format!("{:?}", view.dtype()), view.shape().to_vec());
@@ -104,11 +105,15 @@ impl Problem {
     }
 }
 
-/// What the file has for `var`, of its type and on its device.
-fn value(name: &str, view: &TensorView<'_>, var: &Var, is_head: bool) -> Result<Tensor, Problem> {
+/// What the file has for `var`, of its type and on its device; `turned` if the file has the transpose.
+fn value(name: &str, view: &TensorView<'_>, var: &Var, turned: bool, is_head: bool) -> Result<Tensor, Problem> {
     let name = name.to_owned();
-    if view.shape() != var.dims() {
-        let (found, expected) = (view.shape().to_vec(), var.dims().to_vec());
+    let mut expected = var.dims().to_vec();
+    if turned {
+        expected.reverse();
+    }
+    if view.shape() != expected {
+        let found = view.shape().to_vec();
         let hint = if is_head { KEEP_THE_HEAD } else { "the file belongs to a model of another width" };
         return Err(Problem::OfFile(FileProblem::Shape { name, found, expected, hint }));
     }
@@ -120,6 +125,7 @@ fn value(name: &str, view: &TensorView<'_>, var: &Var, is_head: bool) -> Result<
     };
     Tensor::from_raw_buffer(view.data(), dtype, view.shape(), var.device())
         .and_then(|tensor| tensor.to_dtype(var.dtype()))
+        .and_then(|tensor| if turned { tensor.t() } else { Ok(tensor) })
         .map_err(Problem::OfCandle)
 }
 

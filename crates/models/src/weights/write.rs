@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
-use candle_core::{Device, Var};
+use candle_core::{Device, Tensor, Var};
 use safetensors::{Dtype, SafeTensorError, View, serialize_to_file};
 
 use crate::Model;
@@ -17,8 +17,12 @@ use crate::error::{Error, FileProblem, Result};
 /// [`Error::File`] when the file cannot be written. What was there before is unchanged.
 pub fn save_weights(model: &impl Model, path: &Path) -> Result<()> {
     let parameters = model.parameters().into_iter().map(|parameter| (parameter.name, parameter.var));
-    let tensors =
-        parameters.chain(model.buffers()).map(|(name, var)| Ok((name, Values::of(&var)?))).collect::<Result<Vec<_>>>()?;
+    let values = |(name, var): (String, Var)| {
+        let tensor = var.as_detached_tensor();
+        let tensor = if model.is_turned_in_files(&name) { tensor.t()? } else { tensor };
+        Ok((name, Values::of(&tensor)?))
+    };
+    let tensors = parameters.chain(model.buffers()).map(values).collect::<Result<Vec<_>>>()?;
     replace(path, |new| {
         // Without this entry transformers refuses the file.
         let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
@@ -59,9 +63,9 @@ struct Values {
 }
 
 impl Values {
-    fn of(var: &Var) -> Result<Self> {
-        let values = var.as_detached_tensor().to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
-        Ok(Self { shape: var.dims().to_vec(), bytes: values.into_iter().flat_map(f32::to_le_bytes).collect() })
+    fn of(tensor: &Tensor) -> Result<Self> {
+        let values = tensor.to_device(&Device::Cpu)?.flatten_all()?.to_vec1::<f32>()?;
+        Ok(Self { shape: tensor.dims().to_vec(), bytes: values.into_iter().flat_map(f32::to_le_bytes).collect() })
     }
 }
 
