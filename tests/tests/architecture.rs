@@ -18,7 +18,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("isorate-results", &[]),
     ("isorate-models", &["isorate-kernels"]),
     ("isorate-bench", &["isorate-kernels", "isorate-models", "isorate-optim"]),
-    ("isorate-train", &["isorate-data", "isorate-hub", "isorate-models", "isorate-optim", "isorate-results", "isorate-theory"]),
+    ("isorate-train", &["isorate-data", "isorate-hub", "isorate-kernels", "isorate-models", "isorate-optim", "isorate-results", "isorate-theory"]),
     ("isorate-figures", &["isorate-results", "isorate-theory"]),
     ("isorate-cli", LIBRARIES),
     ("isorate-tests", LIBRARIES),

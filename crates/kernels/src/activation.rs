@@ -3,11 +3,12 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::elementwise::{map, map2};
+use crate::graph::apply1;
 use crate::values::{Values, on_cpu, values};
 
 /// max(0, x), with the gradient of x at and above 0; the same bits as candle's.
 pub fn relu(x: &Tensor) -> Result<Tensor> {
-    if on_cpu(&[x]) && x.is_contiguous() { x.apply_op1(Relu) } else { x.relu() }
+    if on_cpu(&[x]) && x.is_contiguous() { apply1(x, Relu) } else { x.relu() }
 }
 
 /// max(0, x + y), the end of a residual block, for x and y of one shape.

@@ -3,6 +3,7 @@
 use candle_core::{CpuStorage, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::graph;
 use crate::simd::{self, Kernel, mul_add, sum, sum2};
 use crate::values::{Values, on_cpu, values};
 
@@ -13,7 +14,7 @@ const ROWS: usize = 64;
 /// γ (x − m)/√(v + ε) + β with mean m and biased variance v over the last dimension of x [..., d], γ and β [d].
 pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
     if on_cpu(&[x, gamma, beta]) {
-        x.contiguous()?.apply_op3(&gamma.contiguous()?, &beta.contiguous()?, LayerNorm { eps })
+        graph::apply3(&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?, LayerNorm { eps })
     } else {
         composed(x, gamma, beta, eps)
     }
@@ -165,5 +166,86 @@ impl Kernel for Backward<'_> {
                 *h = (*h - mean_h - (x - mean) * scale * mean_hx) * scale;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::DType;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{numbers, pass, reference, same_on_any_threads, uniform};
+
+    const EPS: f64 = 1e-5;
+
+    fn inputs(shape: &[usize], seed: u64) -> [Tensor; 4] {
+        let width = shape[shape.len() - 1];
+        [uniform(shape, seed), uniform(&[width], seed + 1), uniform(&[width], seed + 2), uniform(shape, seed + 3)]
+    }
+
+    fn plain(inputs: &[Vec<f64>]) -> Vec<f64> {
+        let [x, gamma, beta] = inputs else { unreachable!() };
+        let n = gamma.len() as f64;
+        let mut y = Vec::new();
+        for x in x.chunks(gamma.len()) {
+            let mean = x.iter().sum::<f64>() / n;
+            let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / n;
+            y.extend((0..x.len()).map(|i| gamma[i] * (x[i] - mean) / (variance + EPS).sqrt() + beta[i]));
+        }
+        y
+    }
+
+    /// Against candle's operations, and against the formula where that is not too much work.
+    fn agrees(shape: &[usize], seed: u64) {
+        let [x, gamma, beta, g] = inputs(shape, seed);
+        let inputs = [&x, &gamma, &beta];
+        let ours = same_on_any_threads(|| pass(&inputs, &g, |x| layer_norm(&x[0], &x[1], &x[2], EPS)));
+        ours.assert_near(&pass(&inputs, &g, |x| composed(&x[0], &x[1], &x[2], EPS)), 2e-5);
+        if x.elem_count() < 1000 {
+            ours.assert_near(&reference(&inputs, &g, plain), 2e-5);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20))]
+        #[test]
+        fn is_the_formula(batch in 1..4_usize, rows in 1..9_usize, width in 2..40_usize, seed in 0..1000_u64) {
+            agrees(&[batch, rows, width], seed);
+        }
+    }
+
+    #[test]
+    fn several_blocks_and_one_column() {
+        agrees(&[2 * ROWS + 5, 128], 1);
+        // A row of one number is at its mean.
+        agrees(&[5, 1], 2);
+        let [x, gamma, beta, _] = inputs(&[0, 3], 3);
+        assert_eq!(layer_norm(&x, &gamma, &beta, EPS).unwrap().dims(), [0, 3]);
+    }
+
+    #[test]
+    fn what_is_not_finite_stays_in_its_row() {
+        for special in [f32::NAN, f32::INFINITY] {
+            let mut x = numbers(&uniform(&[3, 20], 4));
+            x[25] = special;
+            let [_, gamma, beta, _] = inputs(&[3, 20], 5);
+            let y = layer_norm(&Tensor::from_vec(x, (3, 20), gamma.device()).unwrap(), &gamma, &beta, EPS).unwrap();
+            for (place, y) in numbers(&y).into_iter().enumerate() {
+                assert_eq!(y.is_nan(), (20..40).contains(&place), "{special} at {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_layouts_types_and_wrong_shapes() {
+        let [x, gamma, beta, _] = inputs(&[3, 4], 6);
+        let columns = x.t().unwrap().contiguous().unwrap();
+        let turned = layer_norm(&columns.t().unwrap(), &gamma, &beta, EPS).unwrap();
+        assert_eq!(numbers(&turned), numbers(&layer_norm(&x, &gamma, &beta, EPS).unwrap()));
+        let [x64, gamma64, beta64] = [&x, &gamma, &beta].map(|tensor| tensor.to_dtype(DType::F64).unwrap());
+        assert_eq!(layer_norm(&x64, &gamma64, &beta64, EPS).unwrap().dtype(), DType::F64);
+        let error = layer_norm(&columns, &gamma, &beta, EPS).unwrap_err().to_string();
+        assert!(error.contains("[4, 3]") && error.contains("[4]"), "{error}");
     }
 }

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::simd::{self, Kernel, exp, largest, sum};
 use crate::values::{on_cpu, values};
-use crate::{affine, cross_entropy};
+use crate::{affine, cross_entropy, graph};
 
 /// Rows whose logits exist at the same time: few enough that they stay in the cache.
 const ROWS: usize = 256;
@@ -37,7 +37,7 @@ pub fn linear_cross_entropy(x: &Tensor, weight: &Tensor, labels: &Tensor) -> Res
     if on_cpu(&[x, weight]) {
         let wanted = (x.track_op(), weight.track_op());
         let op = LinearCrossEntropy { labels, wanted, gradients: OnceLock::new() };
-        x.contiguous()?.apply_op2(&weight.contiguous()?, op)
+        graph::apply2(&x.contiguous()?, &weight.contiguous()?, op)
     } else {
         cross_entropy(&affine(&x.reshape((labels.len(), width))?, weight, None)?, &flat)
     }
@@ -135,5 +135,91 @@ impl Kernel for Row<'_> {
         logits.iter_mut().for_each(|p| *p *= factor);
         logits[label] -= scale;
         f64::from(total).ln() - of_label
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::{numbers, pass, reference, same_on_any_threads, uniform};
+
+    fn labels(n: usize, classes: usize) -> Tensor {
+        let labels: Vec<u32> = (0..n).map(|i| ((7 * i + i * i) % classes) as u32).collect();
+        Tensor::from_vec(labels, n, &Device::Cpu).unwrap()
+    }
+
+    fn agrees(n: usize, width: usize, classes: usize, seed: u64) {
+        let (x, w) = (uniform(&[n, width], seed), (uniform(&[classes, width], seed + 1) * 3.0).unwrap());
+        let (labels, g) = (labels(n, classes), Tensor::new(-1.7_f32, &Device::Cpu).unwrap());
+        let ours = same_on_any_threads(|| pass(&[&x, &w], &g, |x| linear_cross_entropy(&x[0], &x[1], &labels)));
+        let theirs = pass(&[&x, &w], &g, |x| cross_entropy(&x[0].matmul(&x[1].t()?)?, &labels));
+        ours.assert_near(&theirs, 1e-5);
+        let scale = theirs.gradients.iter().flatten().fold(0.0_f32, |scale, g| scale.max(g.abs()));
+        for (ours, theirs) in ours.gradients.iter().flatten().zip(theirs.gradients.iter().flatten()) {
+            assert!((ours - theirs).abs() <= 1e-5 * scale, "{ours}, not {theirs}, beside up to {scale}");
+        }
+        if n * width * classes < 2000 {
+            let labels = labels.to_vec1::<u32>().unwrap();
+            let plain = |inputs: &[Vec<f64>]| {
+                let loss = |(x, &label): (&[f64], &u32)| {
+                    let logits: Vec<f64> = inputs[1].chunks(width).map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum()).collect();
+                    logits.iter().map(|z| z.exp()).sum::<f64>().ln() - logits[label as usize]
+                };
+                vec![inputs[0].chunks(width).zip(&labels).map(loss).sum::<f64>() / n as f64]
+            };
+            ours.assert_near(&reference(&[&x, &w], &g, plain), 1e-5);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn is_the_formula(n in 1..12_usize, width in 1..9_usize, classes in 1..30_usize, seed in 0..1000_u64) {
+            agrees(n, width, classes, seed);
+        }
+    }
+
+    #[test]
+    fn several_blocks() {
+        agrees(2 * ROWS + 9, 40, 77, 1);
+    }
+
+    #[test]
+    fn a_constant_gets_no_gradient() {
+        let (x, w) = (uniform(&[2, 3, 4], 2), candle_core::Var::from_tensor(&uniform(&[5, 4], 3)).unwrap());
+        let labels = labels(6, 5).reshape((2, 3)).unwrap();
+        let loss = linear_cross_entropy(&x, &w, &labels).unwrap();
+        let gradients = loss.backward().unwrap();
+        assert!(gradients.get(&x).is_none() && gradients.get(&w).is_some());
+        let detached = linear_cross_entropy(&x, &w.as_detached_tensor(), &labels).unwrap();
+        assert_eq!(numbers(&detached), numbers(&loss));
+        assert!(!detached.track_op());
+    }
+
+    #[test]
+    fn what_is_not_finite_comes_out() {
+        let (mut x, w) = (numbers(&uniform(&[3, 4], 2)), uniform(&[5, 4], 3));
+        for special in [f32::NAN, f32::INFINITY] {
+            x[5] = special;
+            let x = Tensor::from_slice(&x, (3, 4), &Device::Cpu).unwrap();
+            assert!(linear_cross_entropy(&x, &w, &labels(3, 5)).unwrap().to_scalar::<f32>().unwrap().is_nan());
+        }
+    }
+
+    #[test]
+    fn other_types_and_wrong_shapes() {
+        let (x, w) = (uniform(&[3, 4], 2), uniform(&[5, 4], 3));
+        let double = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
+        let (one, two) = (
+            linear_cross_entropy(&x, &w, &labels(3, 5)).unwrap().to_scalar::<f32>().unwrap(),
+            linear_cross_entropy(&double(&x), &double(&w), &labels(3, 5)).unwrap().to_scalar::<f64>().unwrap(),
+        );
+        assert!((f64::from(one) - two).abs() < 1e-6);
+        let error = |x: &Tensor, w: &Tensor, labels: &Tensor| linear_cross_entropy(x, w, labels).unwrap_err().to_string();
+        assert!(error(&x, &uniform(&[5, 3], 1), &labels(3, 5)).contains("[5, 3] takes 3 inputs, not those of [3, 4]"));
+        assert!(error(&x, &w, &labels(4, 5)).contains("[3] and type u32, not [4]"));
+        assert!(error(&x, &w, &Tensor::new(&[0_u32, 5, 1], &Device::Cpu).unwrap()).contains("label 5 is none of 5"));
     }
 }

@@ -2,6 +2,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use isorate_kernels::affine;
 use rand::Rng;
 
+use crate::init::{constant, normal};
 use crate::{Mode, Parameter, ParameterKind};
 
 /// An affine map `y = x Wᵀ + b`, W: \[out, in\], b: \[out\], x: \[batch, in\], all `f32`.
@@ -19,6 +20,12 @@ impl Linear {
         let weight = Var::from_vec(draw(outputs * inputs), (outputs, inputs), device)?;
         let bias = if bias { Some(Var::from_vec(draw(outputs), outputs, device)?) } else { None };
         Ok(Self { weight, bias })
+    }
+
+    /// Draws weights from N(0, `std`²); biases are 0.
+    pub(crate) fn normal(inputs: usize, outputs: usize, std: f64, rng: &mut impl Rng, device: &Device) -> Result<Self> {
+        let weight = normal((outputs, inputs), std, rng, device)?;
+        Ok(Self { weight, bias: Some(constant(0.0, outputs, device)?) })
     }
 
     /// `x Wᵀ + b`.
@@ -42,9 +49,9 @@ impl Linear {
     }
 
     /// W and b under their names in the layer called `layer`.
-    pub(crate) fn parameters(&self, layer: &str, kind: ParameterKind) -> impl Iterator<Item = Parameter> {
+    pub(crate) fn parameters(&self, layer: &str, kind: ParameterKind) -> Vec<Parameter> {
         let weight = Parameter::new(format!("{layer}.weight"), kind, &self.weight);
         let bias = self.bias.as_ref().map(|bias| Parameter::new(format!("{layer}.bias"), ParameterKind::Vector, bias));
-        std::iter::once(weight).chain(bias)
+        std::iter::once(weight).chain(bias).collect()
     }
 }

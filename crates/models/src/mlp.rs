@@ -82,7 +82,7 @@ impl Model for Mlp {
         let last = self.layers.len() - 1;
         let of_layer = |(i, layer): (usize, &Linear)| {
             let kind = if i == last { ParameterKind::Head } else { ParameterKind::Matrix };
-            layer.parameters(&format!("layers.{i}"), kind).collect::<Vec<_>>()
+            layer.parameters(&format!("layers.{i}"), kind)
         };
         self.layers.iter().enumerate().flat_map(of_layer).collect()
     }

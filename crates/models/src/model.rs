@@ -1,4 +1,5 @@
 use candle_core::{Result, Tensor, Var};
+use isorate_kernels::cross_entropy;
 
 /// Whether a pass through a network is a step of training.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +61,11 @@ pub trait Model {
     /// The scores of the classes, before any softmax, for inputs whose first dimension is the batch.
     fn logits(&self, inputs: &Tensor, mode: Mode) -> Result<Tensor>;
 
+    /// The mean loss of these logits: minus the logarithm of the probability of each target, in nats.
+    fn loss(&self, inputs: &Tensor, targets: &Tensor, mode: Mode) -> Result<Tensor> {
+        cross_entropy(&self.logits(inputs, mode)?, targets)
+    }
+
     /// All parameters, from the input on; each variable once.
     fn parameters(&self) -> Vec<Parameter>;
 
@@ -71,6 +77,11 @@ pub trait Model {
     /// The names under which published files may have the parameter or buffer that is called `name` here.
     fn names_in_files(&self, name: &str) -> Vec<String> {
         vec![name.to_owned()]
+    }
+
+    /// Whether published files have the matrix of the parameter that is called `name` here as \[in, out\].
+    fn is_turned_in_files(&self, _name: &str) -> bool {
+        false
     }
 
     /// Whether published files may have a tensor of this name that the network does without.

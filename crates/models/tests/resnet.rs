@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use serde::Deserialize;
 
 /// Allowed difference of logits, loss and running averages, in units of their norm.
-const TOLERANCE: f64 = 1e-5;
+const TOLERANCE: f64 = 1e-4;
 /// The width at which the script keeps activations away from 0.
 const WIDE: usize = 64;
 
@@ -142,8 +142,7 @@ fn resnet50_imagenet() {
 #[test]
 fn names_of_transformers() {
     let all: BTreeMap<String, serde_json::Value> = serde_json::from_str(include_str!("reference/resnet.json")).unwrap();
-    let mut hub: BTreeMap<String, Vec<usize>> =
-        serde_json::from_value(all["names of transformers, resnet50"].clone()).unwrap();
+    let mut hub: BTreeMap<String, Vec<usize>> = serde_json::from_value(all["names of transformers, resnet50"].clone()).unwrap();
     let resnet = resnet(&case("resnet50-imagenet"));
     for (name, var) in tensors(&resnet) {
         let names = resnet.names_in_files(&name);

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
+use crate::graph;
 use crate::simd;
 use crate::values::{Values, on_cpu, values};
 use head::{Backward, Forward, Scratch, Sizes};
@@ -22,7 +23,7 @@ pub fn causal_attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
     if heads == 0 || width == 0 || !width.is_multiple_of(3 * heads) {
         bail!("{heads} heads cannot share queries, keys and values of shape {:?}", qkv.shape());
     }
-    if on_cpu(&[qkv]) { qkv.contiguous()?.apply_op1(Attention { heads }) } else { composed(qkv, heads) }
+    if on_cpu(&[qkv]) { graph::apply1(&qkv.contiguous()?, Attention { heads }) } else { composed(qkv, heads) }
 }
 
 fn composed(qkv: &Tensor, heads: usize) -> Result<Tensor> {

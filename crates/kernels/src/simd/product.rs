@@ -52,34 +52,24 @@ fn rows<const FMA: bool, const ADD: bool, const M: usize>(
     n: usize,
     k: usize,
 ) {
-    let mut column = 0;
-    while column + 2 * LANES <= n {
-        tile::<FMA, ADD, M, { 2 * LANES }>(a, (&b.0[column..], b.1), (&mut c.0[column..], c.1), k);
-        column += 2 * LANES;
-    }
-    if column < n {
-        tile::<FMA, ADD, M, LANES>(a, (&b.0[column..], b.1), (&mut c.0[column..], c.1), k);
+    for column in (0..n).step_by(LANES) {
+        tile::<FMA, ADD, M>(a, (&b.0[column..], b.1), (&mut c.0[column..], c.1), k);
     }
 }
 
-/// The first M rows and N columns; the sums stay in registers.
+/// The first M rows and [`LANES`] columns; the sums stay in registers.
 #[inline(always)]
-fn tile<const FMA: bool, const ADD: bool, const M: usize, const N: usize>(
-    a: Strided<'_>,
-    b: (&[f32], usize),
-    c: (&mut [f32], usize),
-    k: usize,
-) {
-    let mut sums = [[0.0; N]; M];
+fn tile<const FMA: bool, const ADD: bool, const M: usize>(a: Strided<'_>, b: (&[f32], usize), c: (&mut [f32], usize), k: usize) {
+    let mut sums = [[0.0; LANES]; M];
     for place in 0..k {
-        let b = &b.0[place * b.1..][..N];
+        let b = &b.0[place * b.1..][..LANES];
         for (row, sums) in sums.iter_mut().enumerate() {
             let a = a.values[row * a.row + place * a.column];
             sums.iter_mut().zip(b).for_each(|(sum, b)| *sum = mul_add::<FMA>(a, *b, *sum));
         }
     }
     for (row, sums) in sums.iter().enumerate() {
-        let c = &mut c.0[row * c.1..][..N];
+        let c = &mut c.0[row * c.1..][..LANES];
         c.iter_mut().zip(sums).for_each(|(c, sum)| *c = if ADD { *c + sum } else { *sum });
     }
 }

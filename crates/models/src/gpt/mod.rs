@@ -3,10 +3,9 @@
 mod block;
 mod names;
 
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
-use isorate_kernels::{affine, embedding, linear_cross_entropy};
+use candle_core::{Device, Result, Tensor, Var, bail};
+use isorate_kernels::{add, affine, embedding, linear_cross_entropy};
 use rand::Rng;
-use serde::{Deserialize, Serialize};
 
 use crate::init::normal;
 use crate::{Mode, Model, Parameter, ParameterKind};
@@ -16,8 +15,7 @@ use block::{Block, Norm};
 const STD: f64 = 0.02;
 
 /// The sizes of a [`Gpt`].
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GptConfig {
     /// Tokens that there are.
     pub vocabulary: usize,
@@ -29,16 +27,10 @@ pub struct GptConfig {
     pub layers: usize,
     /// Heads of attention in a block.
     pub heads: usize,
-    /// Hidden units of a block's perceptron for each number of `width`.
-    #[serde(default = "default_mlp_ratio")]
+    /// Hidden units of a block's perceptron for each number of `width`; 4 in GPT-2.
     pub mlp_ratio: usize,
     /// Whether the head has the matrix of the token embedding instead of its own.
-    #[serde(default)]
     pub tied: bool,
-}
-
-fn default_mlp_ratio() -> usize {
-    4
 }
 
 /// The transformer of GPT-2: learned positions, blocks of x ↦ x + attention(LN(x)) and x ↦ x + MLP(LN(x)) with the tanh form
@@ -46,7 +38,8 @@ fn default_mlp_ratio() -> usize {
 ///
 /// Parameters have the names of `GPT2LMHeadModel` in Hugging Face's transformers (`transformer.h.0.attn.c_attn.weight`).
 /// Every matrix here is \[out, in\] as in nanoGPT, so that an update rule sees them alike; the files of transformers hold
-/// those within blocks as \[in, out\], and [`Gpt::from_file`] turns them around.
+/// those within blocks as \[in, out\], and [`load_weights`](crate::load_weights) and [`save_weights`](crate::save_weights) turn them
+/// around.
 ///
 /// Initial weights are GPT-2's: N(0, 0.02²), where a block adds to its input N(0, 0.02²/(2·`layers`)); biases 0, gains 1.
 ///
@@ -108,9 +101,9 @@ impl Gpt {
         if length > self.config.context {
             bail!("a GPT with a context of {} tokens got ids of shape {:?}", self.config.context, ids.shape());
         }
-        let places: Vec<u32> = (0..batch).flat_map(|_| 0..length as u32).collect();
+        let places: Vec<u32> = (0..batch).flat_map(|_| (0..).take(length)).collect();
         let places = Tensor::from_vec(places, (batch, length), ids.device())?;
-        let mut x = (embedding(&mode.of(&self.tokens), ids)? + embedding(&mode.of(&self.positions), &places)?)?;
+        let mut x = add(&embedding(&mode.of(&self.tokens), ids)?, &embedding(&mode.of(&self.positions), &places)?)?;
         for block in &self.blocks {
             x = block.forward(&x, mode)?;
         }
@@ -142,7 +135,19 @@ impl Model for Gpt {
             parameters.extend(block.parameters(&format!("transformer.h.{index}")));
         }
         parameters.extend(self.norm.parameters("transformer.ln_f"));
-        parameters.extend(self.head.iter().map(|head| Parameter::new("lm_head.weight", ParameterKind::Head, head)));
+        parameters.extend(self.head.iter().map(|head| Parameter::new(names::HEAD, ParameterKind::Head, head)));
         parameters
+    }
+
+    fn names_in_files(&self, name: &str) -> Vec<String> {
+        names::in_files(name)
+    }
+
+    fn does_without(&self, name_in_file: &str) -> bool {
+        names::is_mask(name_in_file) || (self.config.tied && name_in_file == names::HEAD)
+    }
+
+    fn is_turned_in_files(&self, name: &str) -> bool {
+        names::is_turned(name)
     }
 }
