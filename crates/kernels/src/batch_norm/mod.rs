@@ -3,6 +3,7 @@
 mod add_relu;
 mod operation;
 mod passes;
+mod sums;
 #[cfg(test)]
 mod tests;
 
