@@ -15,8 +15,10 @@ pub mod bf16;
 mod conv;
 mod cross_entropy;
 mod gelu;
+mod instructions;
 mod layer_norm;
 mod pool;
+mod product;
 mod threads;
 
 pub use activation::{add_relu, relu};

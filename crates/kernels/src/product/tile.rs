@@ -1,0 +1,63 @@
+//! Tiles of a product, whose sums stay in registers.
+
+use crate::instructions::Processor;
+
+/// The f32 numbers in the widest register.
+pub(crate) const LANES: usize = 16;
+
+/// A register, or several of them on lesser processors.
+pub(crate) type Lanes = [f32; LANES];
+
+/// The sums of R rows and 16·V columns.
+pub(crate) type Tile<const R: usize, const V: usize> = [[Lanes; V]; R];
+
+/// Adds the products of rows and panels of columns: `sums[r][v] += Σ_k rows[r][k]·panels[v][k]`, from first to last k.
+///
+/// All rows and panels have the length of the first row at least.
+#[inline(always)]
+pub(crate) fn add_rows<P: Processor, const R: usize, const V: usize>(
+    processor: P,
+    sums: &mut Tile<R, V>,
+    rows: [&[f32]; R],
+    panels: [&[Lanes]; V],
+) {
+    let depth = rows[0].len();
+    let (rows, panels) = (rows.map(|row| &row[..depth]), panels.map(|panel| &panel[..depth]));
+    // A copy that lives in registers.
+    let mut inner = *sums;
+    for k in 0..depth {
+        let columns = panels.map(|panel| panel[k]);
+        add(processor, &mut inner, rows.map(|row| row[k]), &columns);
+    }
+    *sums = inner;
+}
+
+/// Adds the products of rows and columns that lie side by side at each place of the sum:
+/// `sums[r][v] += Σ_q left[q][first + r]·right[places[q] + 16·v..]`, from first to last q.
+#[inline(always)]
+pub(crate) fn add_outer<P: Processor, const R: usize, const V: usize>(
+    processor: P,
+    sums: &mut Tile<R, V>,
+    (left, first): (&[Lanes], usize),
+    right: &[f32],
+    places: &[usize],
+) {
+    assert!(first + R <= LANES, "rows {first}.. of {LANES}");
+    let mut inner = *sums;
+    for (rows, &place) in left.iter().zip(places) {
+        let (columns, _) = right[place..][..LANES * V].as_chunks::<LANES>();
+        add(processor, &mut inner, std::array::from_fn(|row| rows[first + row]), &std::array::from_fn(|index| columns[index]));
+    }
+    *sums = inner;
+}
+
+#[inline(always)]
+fn add<P: Processor, const R: usize, const V: usize>(processor: P, sums: &mut Tile<R, V>, rows: [f32; R], columns: &[Lanes; V]) {
+    for (sums, row) in sums.iter_mut().zip(rows) {
+        for (sums, columns) in sums.iter_mut().zip(columns) {
+            for (sum, &column) in sums.iter_mut().zip(columns) {
+                *sum = processor.mul_add(row, column, *sum);
+            }
+        }
+    }
+}
