@@ -2,7 +2,11 @@
 
 use crate::conv::correlation::{Class, Correlation, Planes};
 use crate::conv::sizes::Sizes;
+use crate::conv::winograd::Winograd;
 use crate::product::{Panels, Piece, blocks};
+
+/// Channels from which the transformations are worth it.
+const WINOGRAD: usize = 16;
 
 impl Sizes {
     /// The channels of a group in x.
@@ -55,6 +59,32 @@ impl Sizes {
             to,
             classes: vec![Class { windows: self.windows(), targets: (0..to.pixels).collect(), blocks: blocks(pieces), weights }],
         }
+    }
+
+    /// [`Sizes::forward`] and [`Sizes::input_gradient`] by another way, where it is faster.
+    pub fn winograd(&self, weight: &[f32], group: usize, forward: bool) -> Option<Winograd> {
+        let least = self.inputs.min(self.outputs);
+        if self.kernel != [3, 3] || self.stride != 1 || least < WINOGRAD {
+            return None;
+        }
+        let weight = self.weights_of(weight, group);
+        let (x, y) = ((self.inputs_of(group), self.input), (self.outputs_of(group), self.output));
+        // The gradient is a convolution with the weights turned around, of as many pixels more as the padding leaves out.
+        let (((from, input), (to, output)), first, taps) =
+            if forward { ((x, y), 0, [0, 1, 2, 3, 4, 5, 6, 7, 8]) } else { ((y, x), self.padding, [8, 7, 6, 5, 4, 3, 2, 1, 0]) };
+        let before = if forward { self.padding } else { 2 };
+        let size = |index: usize| (before + input[index]).max(first + output[index].next_multiple_of(2) + 2);
+        let (column, row) = if forward { (9, 9 * self.inputs) } else { (9 * self.inputs, 9) };
+        let places: Vec<usize> = (0..from.channels).map(|channel| channel * column).collect();
+        Some(Winograd {
+            from,
+            to,
+            frame: Frame { before: [before; 2], size: [size(0), size(1)], channels: from.channels },
+            input,
+            output,
+            first,
+            weights: Winograd::weights(weight, to.channels, row, &places, taps),
+        })
     }
 
     /// The gradient of the input of one group, from that of the result:

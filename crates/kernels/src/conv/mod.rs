@@ -12,6 +12,7 @@ mod sizes;
 #[cfg(test)]
 mod tests;
 mod weight_gradient;
+mod winograd;
 
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
@@ -102,7 +103,10 @@ impl Sizes {
     fn convolve(&self, x: &[f32], weight: &[f32], instructions: Instructions) -> Vec<f32> {
         let mut y = vec![0.0; self.result().iter().product()];
         for group in 0..self.groups {
-            self.forward(weight, group).run(x, &mut y, instructions);
+            let fast = self.winograd(weight, group, true);
+            if !fast.is_some_and(|fast| fast.run(x, &mut y, instructions)) {
+                self.forward(weight, group).run(x, &mut y, instructions);
+            }
         }
         y
     }
@@ -111,7 +115,10 @@ impl Sizes {
     fn input_gradients(&self, grad: &[f32], weight: &[f32], instructions: Instructions) -> Vec<f32> {
         let mut of_x = vec![0.0; self.images * self.groups * self.inputs * self.input[0] * self.input[1]];
         for group in 0..self.groups {
-            self.input_gradient(weight, group).run(grad, &mut of_x, instructions);
+            let fast = self.winograd(weight, group, false);
+            if !fast.is_some_and(|fast| fast.run(grad, &mut of_x, instructions)) {
+                self.input_gradient(weight, group).run(grad, &mut of_x, instructions);
+            }
         }
         of_x
     }

@@ -1,56 +1,56 @@
 //! The gradient of the weights.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use rayon::prelude::*;
 
-use crate::Threads;
-use crate::conv::channels_last::from_planes;
+use crate::conv::channels_last::{from_planes, to_planes};
 use crate::conv::geometry::Frame;
 use crate::conv::sizes::Sizes;
 use crate::instructions::{Instructions, Processor, Task};
-use crate::product::{LANES, Lanes, add_outer};
+use crate::product::{LANES, Lanes, add_outer, groups};
 
-/// Outputs whose sums a thread keeps at a time, a multiple of 16.
+/// Outputs whose sums a task keeps, a multiple of 16.
 const OUTPUTS: usize = 64;
 
 /// Into how many tasks the work is cut, unless there are too few images or more outputs. It must not depend on the number of
 /// threads, since the sums of the tasks are added.
 const TASKS: usize = 16;
 
-/// Pixels that are added at a time: with 48 columns they are 24 KiB, for the nearest cache.
+/// Pixels that are added at a time: 16 outputs of them are 8 KiB, for the nearest cache.
 const PIXELS: usize = 128;
+
+/// The most rows of a tile, and a multiple of those of every tile.
+const ROWS: usize = 12;
 
 impl Sizes {
     /// w'[o, c, a, b] = Σ_{n, i, j} g[n, o, i, j]·x[n, c, s·i + a − p, s·j + b − p], for one group.
     ///
     /// The images are cut into pieces whose sums are added in order.
     pub fn weight_gradient(&self, x: &[f32], grad: &[f32], group: usize, out: &mut [f32], instructions: Instructions) {
-        let row = self.inputs * self.kernel[0] * self.kernel[1];
         if out.is_empty() || self.images == 0 {
             return;
         }
         let gradient = WeightGradient::new(self, group);
         let blocks = self.outputs.div_ceil(OUTPUTS);
         let pieces = TASKS.div_ceil(blocks).min(self.images);
-        let size = gradient.rows() * gradient.width;
-        let mut sums = vec![[0.0; LANES]; pieces * blocks * size];
+        let size = gradient.rows() * gradient.panels;
+        let mut sums = vec![[0.0; LANES]; blocks * pieces * size];
         sums.par_chunks_mut(size).with_max_len(1).enumerate().for_each(|(index, sums)| {
-            let (piece, block) = (index / blocks, index % blocks);
+            let (block, piece) = (index / pieces, index % pieces);
             let images = piece * self.images / pieces..(piece + 1) * self.images / pieces;
-            instructions.run(Piece { gradient: &gradient, x, grad, images, first: block * OUTPUTS, sums });
+            instructions.run(Part { gradient: &gradient, x, grad, images, first: block * OUTPUTS, sums });
         });
-        // From [piece, block, o, a, (b, c)] to [o, c, a, b].
-        Threads::All.chunks(out, row, |output, out| {
-            let (block, row) = (output / OUTPUTS, output % OUTPUTS);
-            let row = |piece: usize| &sums[(piece * blocks + block) * size + row * gradient.width..][..gradient.width];
-            let mut total = row(0).to_vec();
-            for piece in 1..pieces {
-                for (total, sum) in total.as_flattened_mut().iter_mut().zip(row(piece).as_flattened()) {
-                    *total += sum;
+        let row = self.inputs * self.kernel[0] * self.kernel[1];
+        sums.par_chunks_mut(pieces * size).zip(out.par_chunks_mut(OUTPUTS * row)).for_each(|(sums, out)| {
+            let (total, others) = sums.split_at_mut(size);
+            for other in others.chunks_exact(size) {
+                for (total, other) in total.as_flattened_mut().iter_mut().zip(other.as_flattened()) {
+                    *total += other;
                 }
             }
-            gradient.spread(total.as_flattened(), out);
+            gradient.spread(total, row, out);
         });
     }
 }
@@ -64,10 +64,10 @@ struct WeightGradient<'a> {
     together: usize,
     /// For each pixel of the result in these images, where its window begins.
     windows: Vec<usize>,
-    /// Registers of 16 numbers for a row of taps: b and c, side by side.
+    /// Numbers side by side in a window: b and c.
     taps: usize,
-    /// Registers for all taps.
-    width: usize,
+    /// Panels of 16 outputs in a task.
+    panels: usize,
 }
 
 impl<'a> WeightGradient<'a> {
@@ -76,23 +76,23 @@ impl<'a> WeightGradient<'a> {
         let together = PIXELS.div_ceil(sizes.output[0] * sizes.output[1]).min(sizes.images);
         let windows = sizes.windows();
         let windows = (0..together).flat_map(|image| windows.iter().map(move |window| image * frame.len() + window)).collect();
-        let taps = (sizes.kernel[1] * sizes.inputs).div_ceil(LANES);
-        Self { sizes, group, frame, together, windows, taps, width: sizes.kernel[0] * taps }
+        let panels = OUTPUTS.min(sizes.outputs).div_ceil(LANES);
+        Self { sizes, group, frame, together, windows, taps: sizes.kernel[1] * sizes.inputs, panels }
     }
 
-    /// Rows of the sums of a task.
+    /// Rows of the sums of a task: for each a, the taps and what tiles may need behind them.
     fn rows(&self) -> usize {
-        OUTPUTS.min(self.sizes.outputs.next_multiple_of(LANES))
+        self.sizes.kernel[0] * self.taps.next_multiple_of(ROWS)
     }
 
-    /// From [a, (b, c)] to [c, a, b].
-    fn spread(&self, sums: &[f32], out: &mut [f32]) {
+    /// From [a, (b, c), o] to [o, c, a, b].
+    fn spread(&self, sums: &[Lanes], row: usize, out: &mut [f32]) {
         let ([kh, kw], inputs) = (self.sizes.kernel, self.sizes.inputs);
-        for (a, sums) in sums.chunks_exact(self.taps * LANES).enumerate() {
-            for b in 0..kw {
-                for (sum, out) in sums[b * inputs..][..inputs].iter().zip(out[a * kw + b..].iter_mut().step_by(kh * kw)) {
-                    *out = *sum;
-                }
+        for a in 0..kh {
+            let targets: Vec<usize> = (0..kw).flat_map(|b| (0..inputs).map(move |c| (c * kh + a) * kw + b)).collect();
+            let sums = &sums[a * self.taps.next_multiple_of(ROWS) * self.panels..];
+            for (panel, out) in out.chunks_mut(LANES * row).enumerate() {
+                to_planes(&sums[panel..], self.panels, &targets, out.len() / row, row, out);
             }
         }
     }
@@ -104,29 +104,35 @@ struct Scratch {
     grad: Vec<Lanes>,
 }
 
-thread_local! {
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { source: Vec::new(), grad: Vec::new() }) };
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
+impl Scratch {
+    const fn new() -> Self {
         Self { source: Vec::new(), grad: Vec::new() }
     }
 }
 
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+thread_local! {
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch::new()) };
+}
+
 /// The sums over some images for some outputs.
-struct Piece<'a> {
+struct Part<'a> {
     gradient: &'a WeightGradient<'a>,
     x: &'a [f32],
     grad: &'a [f32],
-    images: std::ops::Range<usize>,
+    images: Range<usize>,
     /// The first output.
     first: usize,
-    /// For each output of the task, its taps.
+    /// For each row of taps, the outputs in panels.
     sums: &'a mut [Lanes],
 }
 
-impl Task for Piece<'_> {
+impl Task for Part<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -134,84 +140,74 @@ impl Task for Piece<'_> {
         let WeightGradient { sizes, group, frame, together, windows, .. } = self.gradient;
         let (inputs, outputs) = (sizes.inputs_of(*group), sizes.outputs_of(*group));
         let (x_places, pixels) = (frame.places(sizes.input), outputs.pixels);
-        let rows = self.gradient.rows().min((outputs.channels - self.first).next_multiple_of(LANES));
         let g_places: Vec<usize> = (0..pixels).map(|pixel| pixel * LANES).collect();
+        let firsts = || (self.first..outputs.channels.min(self.first + OUTPUTS)).step_by(LANES);
         let mut scratch = SCRATCH.take();
         for start in self.images.clone().step_by(*together) {
             let images = start..self.images.end.min(start + together);
-            // The last windows may be read past their ends.
+            // The last window may be read past its end.
             scratch.source.clear();
-            scratch.source.resize(images.len() * frame.len() + 3 * LANES, 0.0);
+            scratch.source.resize(images.len() * frame.len() + ROWS, 0.0);
             scratch.grad.clear();
-            scratch.grad.resize(rows / LANES * images.len() * pixels, [0.0; LANES]);
+            scratch.grad.resize(firsts().len() * images.len() * pixels, [0.0; LANES]);
             for (index, image) in images.clone().enumerate() {
                 let planes = &self.x[(image * inputs.all + inputs.first) * inputs.pixels..];
                 from_planes(planes, inputs.channels, &x_places, &mut scratch.source[index * frame.len()..]);
-                for (panel, first) in (self.first..self.first + rows).step_by(LANES).enumerate() {
+                for (panel, first) in firsts().enumerate() {
                     let planes = &self.grad[(image * outputs.all + outputs.first + first) * pixels..];
                     let to = scratch.grad[(panel * images.len() + index) * pixels..].as_flattened_mut();
                     from_planes(planes, LANES.min(outputs.channels - first), &g_places, to);
                 }
             }
-            let windows = &windows[..images.len() * pixels];
-            for (index, windows) in windows.chunks(PIXELS).enumerate() {
-                let left = Left { panels: &scratch.grad, depth: images.len() * pixels, start: index * PIXELS };
-                self.gradient.add(processor, &left, &scratch.source, windows, self.sums);
+            let all = images.len() * pixels;
+            for (index, windows) in windows[..all].chunks(PIXELS).enumerate() {
+                let pixels = Pixels { source: &scratch.source, windows, grad: &scratch.grad[index * PIXELS..], all };
+                for panels in groups::<P>(firsts().len()) {
+                    match panels.len() {
+                        4 if P::SUMS >= 24 => self.gradient.add::<P, 6, 4>(processor, &pixels, panels, self.sums),
+                        3 if P::SUMS >= 24 => self.gradient.add::<P, 6, 3>(processor, &pixels, panels, self.sums),
+                        2 if P::SUMS >= 24 => self.gradient.add::<P, 12, 2>(processor, &pixels, panels, self.sums),
+                        _ if P::SUMS >= 24 => self.gradient.add::<P, 12, 1>(processor, &pixels, panels, self.sums),
+                        _ if P::SUMS >= 6 => self.gradient.add::<P, 6, 1>(processor, &pixels, panels, self.sums),
+                        _ => self.gradient.add::<P, 2, 1>(processor, &pixels, panels, self.sums),
+                    }
+                }
             }
         }
         SCRATCH.set(scratch);
     }
 }
 
-/// Panels of 16 outputs at each pixel.
-struct Left<'a> {
-    panels: &'a [Lanes],
-    depth: usize,
-    start: usize,
+/// Some pixels of the result.
+struct Pixels<'a> {
+    source: &'a [f32],
+    /// Where the window of each pixel begins in the source.
+    windows: &'a [usize],
+    /// The gradients of 16 outputs at each pixel; the next 16 are `all` places further.
+    grad: &'a [Lanes],
+    all: usize,
 }
 
 impl WeightGradient<'_> {
-    /// Adds the products of some pixels.
+    /// Adds the products of some pixels, in tiles of R taps and V panels of outputs.
     #[inline(always)]
-    fn add<P: Processor>(&self, processor: P, left: &Left<'_>, source: &[f32], windows: &[usize], sums: &mut [Lanes]) {
-        for a in 0..self.sizes.kernel[0] {
-            let mut tap = 0;
-            while tap < self.taps {
-                let rest = self.taps - tap;
-                let most = if P::SUMS >= 24 { 3 } else { 1 };
-                let width = rest.div_ceil(rest.div_ceil(most));
-                let source = &source[self.frame.place(a, 0) + tap * LANES..];
-                let sums = &mut sums[a * self.taps + tap..];
-                match width {
-                    3 if P::SUMS >= 24 => self.add_tiles::<P, 8, 3>(processor, left, source, windows, sums),
-                    2 if P::SUMS >= 24 => self.add_tiles::<P, 8, 2>(processor, left, source, windows, sums),
-                    _ if P::SUMS >= 24 => self.add_tiles::<P, 16, 1>(processor, left, source, windows, sums),
-                    _ if P::SUMS >= 6 => self.add_tiles::<P, 4, 1>(processor, left, source, windows, sums),
-                    _ => self.add_tiles::<P, 2, 1>(processor, left, source, windows, sums),
-                }
-                tap += width;
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn add_tiles<P: Processor, const R: usize, const V: usize>(
+    fn add<P: Processor, const R: usize, const V: usize>(
         &self,
         processor: P,
-        left: &Left<'_>,
-        source: &[f32],
-        windows: &[usize],
+        pixels: &Pixels<'_>,
+        panels: Range<usize>,
         sums: &mut [Lanes],
     ) {
-        for (panel, rows) in left.panels.chunks_exact(left.depth).enumerate() {
-            let rows = &rows[left.start..][..windows.len()];
-            for first in (0..LANES).step_by(R) {
-                let row = |index: usize| (panel * LANES + first + index) * self.width;
+        let grads: [&[Lanes]; V] = std::array::from_fn(|index| &pixels.grad[(panels.start + index) * pixels.all..]);
+        for a in 0..self.sizes.kernel[0] {
+            for tap in (0..self.taps).step_by(R) {
+                let place = |row: usize| (a * self.taps.next_multiple_of(ROWS) + tap + row) * self.panels + panels.start;
                 let mut tile: [[Lanes; V]; R] =
-                    std::array::from_fn(|index| std::array::from_fn(|column| sums[row(index) + column]));
-                add_outer(processor, &mut tile, (rows, first), source, windows);
-                for (index, tile) in tile.iter().enumerate() {
-                    sums[row(index)..][..V].copy_from_slice(tile);
+                    std::array::from_fn(|row| std::array::from_fn(|column| sums[place(row) + column]));
+                let source = &pixels.source[self.frame.place(a, 0) + tap..];
+                add_outer(processor, &mut tile, source, pixels.windows, grads);
+                for (row, tile) in tile.iter().enumerate() {
+                    sums[place(row)..][..V].copy_from_slice(tile);
                 }
             }
         }

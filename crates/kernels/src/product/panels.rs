@@ -1,5 +1,7 @@
 //! Factors of a product, laid out for it.
 
+use std::ops::Range;
+
 use crate::Threads;
 use crate::product::{LANES, Lanes};
 
@@ -19,21 +21,23 @@ impl Panels {
 
     /// The number at place k of column j is `source[j·stride + places[k]]`.
     pub fn gather(&mut self, source: &[f32], columns: usize, stride: usize, places: &[usize]) {
-        self.depth = places.len();
-        let used = columns.div_ceil(LANES) * self.depth;
-        self.lanes.resize(used, [0.0; LANES]);
-        if used == 0 {
-            return;
-        }
-        Threads::All.chunks(&mut self.lanes, self.depth, |panel, lanes| {
-            let first = panel * LANES;
-            let width = LANES.min(columns - first);
-            let source = &source[first * stride..];
-            for (lanes, &place) in lanes.iter_mut().zip(places) {
-                let source = &source[place..];
-                *lanes = std::array::from_fn(|lane| if lane < width { source[lane * stride] } else { 0.0 });
+        self.fill(columns, places.len(), |columns, panel| {
+            let source = &source[columns.start * stride..];
+            for (lanes, &place) in panel.iter_mut().zip(places) {
+                *lanes = lanes_of(&source[place..], columns.len(), stride);
             }
         });
+    }
+
+    /// `fill(columns, panel)` for each panel.
+    pub fn fill(&mut self, columns: usize, depth: usize, fill: impl Fn(Range<usize>, &mut [Lanes]) + Sync) {
+        self.depth = depth;
+        self.lanes.resize(columns.div_ceil(LANES) * depth, [0.0; LANES]);
+        if !self.lanes.is_empty() {
+            Threads::All.chunks(&mut self.lanes, depth, |index, panel| {
+                fill(index * LANES..columns.min((index + 1) * LANES), panel);
+            });
+        }
     }
 
     /// How many there are.
@@ -45,4 +49,9 @@ impl Panels {
     pub fn panel(&self, index: usize) -> &[Lanes] {
         &self.lanes[index * self.depth..][..self.depth]
     }
+}
+
+/// Up to 16 numbers at a distance, and zeros.
+pub(crate) fn lanes_of(source: &[f32], count: usize, stride: usize) -> Lanes {
+    std::array::from_fn(|lane| if lane < count { source[lane * stride] } else { 0.0 })
 }

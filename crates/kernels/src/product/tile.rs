@@ -32,21 +32,23 @@ pub(crate) fn add_rows<P: Processor, const R: usize, const V: usize>(
     *sums = inner;
 }
 
-/// Adds the products of rows and columns that lie side by side at each place of the sum:
-/// `sums[r][v] += Σ_q left[q][first + r]·right[places[q] + 16·v..]`, from first to last q.
+/// Adds the products of rows and columns that both lie side by side at each place of the sum:
+/// `sums[r][v] += Σ_q left[places[q] + r]·panels[v][q]`, from first to last q.
+///
+/// All panels have the length of `places` at least.
 #[inline(always)]
 pub(crate) fn add_outer<P: Processor, const R: usize, const V: usize>(
     processor: P,
     sums: &mut Tile<R, V>,
-    (left, first): (&[Lanes], usize),
-    right: &[f32],
+    left: &[f32],
     places: &[usize],
+    panels: [&[Lanes]; V],
 ) {
-    assert!(first + R <= LANES, "rows {first}.. of {LANES}");
+    let panels = panels.map(|panel| &panel[..places.len()]);
     let mut inner = *sums;
-    for (rows, &place) in left.iter().zip(places) {
-        let (columns, _) = right[place..][..LANES * V].as_chunks::<LANES>();
-        add(processor, &mut inner, std::array::from_fn(|row| rows[first + row]), &std::array::from_fn(|index| columns[index]));
+    for (q, &place) in places.iter().enumerate() {
+        let rows = &left[place..][..R];
+        add(processor, &mut inner, std::array::from_fn(|row| rows[row]), &panels.map(|panel| panel[q]));
     }
     *sums = inner;
 }
