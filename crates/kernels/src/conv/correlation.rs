@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::conv::channels_last::{from_planes, to_planes};
 use crate::instructions::{Instructions, Processor, Task};
-use crate::product::{LANES, Lanes, Panels, Piece, Rows, groups, multiply};
+use crate::product::{LANES, Lanes, Panels, Piece, Rows, groups, multiply, room};
 
 /// Pixels of a result that a thread takes at least, where there are as many: weights are read once for them.
 const FEWEST: usize = 128;
@@ -112,6 +112,7 @@ impl Task for Images<'_> {
                 let rows = Rows { source: &source, starts: windows, blocks: &class.blocks };
                 for panels in groups::<P>(class.weights.count()) {
                     let columns = panels.clone().map(|panel| class.weights.panel(panel));
+                    sums.resize(room(windows.len(), panels.len()), [0.0; LANES]);
                     multiply(processor, &rows, columns, &mut sums);
                     for (index, first) in panels.clone().map(|panel| panel * LANES).enumerate() {
                         let planes = &mut self.to[(to.first + first) * to.pixels..];

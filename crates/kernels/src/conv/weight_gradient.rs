@@ -80,19 +80,19 @@ impl<'a> WeightGradient<'a> {
         Self { sizes, group, frame, together, windows, taps: sizes.kernel[1] * sizes.inputs, panels }
     }
 
-    /// Rows of the sums of a task: for each a, the taps and what tiles may need behind them.
+    /// Rows of the sums of a panel: for each a, the taps and what tiles may need behind them.
     fn rows(&self) -> usize {
         self.sizes.kernel[0] * self.taps.next_multiple_of(ROWS)
     }
 
-    /// From [a, (b, c), o] to [o, c, a, b].
+    /// From [a, (b, c), o] for each panel to [o, c, a, b].
     fn spread(&self, sums: &[Lanes], row: usize, out: &mut [f32]) {
         let ([kh, kw], inputs) = (self.sizes.kernel, self.sizes.inputs);
         for a in 0..kh {
             let targets: Vec<usize> = (0..kw).flat_map(|b| (0..inputs).map(move |c| (c * kh + a) * kw + b)).collect();
-            let sums = &sums[a * self.taps.next_multiple_of(ROWS) * self.panels..];
-            for (panel, out) in out.chunks_mut(LANES * row).enumerate() {
-                to_planes(&sums[panel..], self.panels, &targets, out.len() / row, row, out);
+            for (sums, out) in sums.chunks_exact(self.rows()).zip(out.chunks_mut(LANES * row)) {
+                let sums = &sums[a * self.taps.next_multiple_of(ROWS)..];
+                to_planes(sums, 1, &targets, out.len() / row, row, out);
             }
         }
     }
@@ -128,7 +128,7 @@ struct Part<'a> {
     images: Range<usize>,
     /// The first output.
     first: usize,
-    /// For each row of taps, the outputs in panels.
+    /// For each panel of outputs, those at each tap.
     sums: &'a mut [Lanes],
 }
 
@@ -201,13 +201,19 @@ impl WeightGradient<'_> {
         let grads: [&[Lanes]; V] = std::array::from_fn(|index| &pixels.grad[(panels.start + index) * pixels.all..]);
         for a in 0..self.sizes.kernel[0] {
             for tap in (0..self.taps).step_by(R) {
-                let place = |row: usize| (a * self.taps.next_multiple_of(ROWS) + tap + row) * self.panels + panels.start;
-                let mut tile: [[Lanes; V]; R] =
-                    std::array::from_fn(|row| std::array::from_fn(|column| sums[place(row) + column]));
+                let place = |panel: usize| (panels.start + panel) * self.rows() + a * self.taps.next_multiple_of(ROWS) + tap;
+                let mut tile = [[[0.0; LANES]; V]; R];
+                for panel in 0..V {
+                    for (tile, sums) in tile.iter_mut().zip(&sums[place(panel)..][..R]) {
+                        tile[panel] = *sums;
+                    }
+                }
                 let source = &pixels.source[self.frame.place(a, 0) + tap..];
                 add_outer(processor, &mut tile, source, pixels.windows, grads);
-                for (row, tile) in tile.iter().enumerate() {
-                    sums[place(row)..][..V].copy_from_slice(tile);
+                for panel in 0..V {
+                    for (tile, sums) in tile.iter().zip(&mut sums[place(panel)..][..R]) {
+                        *sums = tile[panel];
+                    }
                 }
             }
         }

@@ -16,13 +16,13 @@ use crate::conv::channels_last::{from_planes, lanes_at, to_planes};
 use crate::conv::correlation::Planes;
 use crate::conv::geometry::Frame;
 use crate::instructions::{Instructions, Processor, Task};
-use crate::product::{LANES, Lanes, Panels, Piece, Rows, blocks, groups, lanes_of, multiply};
+use crate::product::{LANES, Lanes, Panels, Piece, Rows, blocks, groups, lanes_of, multiply, room};
 
 /// Tiles that are taken at a time, where there are as many in some rows of them: their 16·C transformed numbers, and 16·64 products
 /// of them, fit the cache.
 const TILES: usize = 48;
 
-/// A 4×4 window, or another square, of 16 channels at a time.
+/// A window, or what becomes of it, for 16 channels.
 type Square<const N: usize> = [[Lanes; N]; N];
 
 /// A convolution with 3×3 weights at stride 1.
@@ -51,8 +51,10 @@ impl Winograd {
                 let square: Square<3> = std::array::from_fn(|a| {
                     std::array::from_fn(|b| lanes_of(&weight[place + taps[3 * a + b]..], columns.len(), stride))
                 });
-                for (lanes, index) in both_ways(square, of_weights).into_iter().flatten().zip(0..) {
-                    panel[index * places.len() + c] = lanes;
+                let mut transformed = [[[0.0; LANES]; 4]; 4];
+                of_weights(&square, &mut transformed);
+                for (index, lanes) in transformed.as_flattened().iter().enumerate() {
+                    panel[index * places.len() + c] = *lanes;
                 }
             }
         });
@@ -82,7 +84,7 @@ impl Winograd {
 struct Scratch {
     source: Vec<f32>,
     transformed: Vec<Lanes>,
-    products: Vec<Vec<Lanes>>,
+    products: Vec<Lanes>,
     results: Vec<Lanes>,
 }
 
@@ -117,7 +119,6 @@ impl Task for Images<'_> {
         let Winograd { from, to, frame, input, output, first, weights } = self.winograd;
         let mut scratch = SCRATCH.take();
         let Scratch { source, transformed, products, results } = &mut scratch;
-        products.resize_with(16, Vec::new);
         let (places, targets) = (frame.places(*input), (0..to.pixels).collect::<Vec<_>>());
         let from_size = from.all * from.pixels;
         source.clear();
@@ -135,24 +136,25 @@ impl Task for Images<'_> {
         let mut probe = [0.0; LANES];
         for rows in rows.chunks(TILES.div_ceil(tile_columns)) {
             let tiles = rows.len() * tile_columns;
-            transformed.resize(16 * tiles * registers, [0.0; LANES]);
+            // An odd distance, so that the 16 matrices do not meet in the same few places of the cache.
+            let matrix = tiles * registers | 1;
+            transformed.resize(16 * matrix, [0.0; LANES]);
             for (row, &(image, i)) in rows.iter().enumerate() {
                 for j in 0..tile_columns {
                     let window = image * frame.len() + frame.place(2 * i + first, 2 * j + first);
                     for register in 0..registers {
                         let place = |a: usize, b: usize| window + frame.place(a, b) + register * LANES;
-                        let square: Square<4> = std::array::from_fn(|a| std::array::from_fn(|b| *lanes_at(source, place(a, b))));
-                        let tile = row * tile_columns + j;
-                        for (index, lanes) in both_ways(square, of_pixels).iter().flatten().enumerate() {
-                            transformed[(index * tiles + tile) * registers + register] = *lanes;
-                        }
+                        let to = (row * tile_columns + j) * registers + register;
+                        of_pixels(|a, b| lanes_at(source, place(a, b)), |index, lanes| transformed[index * matrix + to] = lanes);
                     }
                 }
             }
             let starts: Vec<usize> = (0..tiles).map(|tile| tile * registers * LANES).collect();
             for panels in groups::<P>(weights.count()) {
-                for (index, products) in products.iter_mut().enumerate() {
-                    let source = &transformed[index * tiles * registers..].as_flattened();
+                let product = room(tiles, panels.len()) | 1;
+                products.resize(16 * product, [0.0; LANES]);
+                for (index, products) in products.chunks_exact_mut(product).enumerate() {
+                    let source = transformed[index * matrix..].as_flattened();
                     let rows = Rows { source, starts: &starts, blocks: &blocks };
                     let columns = panels.clone().map(|panel| &weights.panel(panel)[index * from.channels..][..from.channels]);
                     multiply(processor, &rows, columns, products);
@@ -162,14 +164,14 @@ impl Task for Images<'_> {
                     results.resize(4 * tiles, [0.0; LANES]);
                     for tile in 0..tiles {
                         let place = tile * panels.len() + index;
-                        let square: Square<4> = std::array::from_fn(|a| std::array::from_fn(|b| products[4 * a + b][place]));
                         let (row, column) = (tile / tile_columns, tile % tile_columns);
-                        for (a, lanes) in both_ways(square, of_products).iter().enumerate() {
+                        let square = of_products(|index| &products[index * product + place]);
+                        for (a, lanes) in square.iter().enumerate() {
                             let place = (2 * row + a) * output[1] + 2 * column;
                             let width = 2.min(output[1] - 2 * column);
                             results[place..][..width].copy_from_slice(&lanes[..width]);
-                            for (probe, lane) in probe.iter_mut().zip(lanes.as_flattened().chunks_exact(1)) {
-                                *probe += 0.0 * lane[0];
+                            for lanes in lanes {
+                                probe.iter_mut().zip(lanes).for_each(|(probe, lane)| *probe += 0.0 * lane);
                             }
                         }
                     }
@@ -193,38 +195,78 @@ impl Task for Images<'_> {
     }
 }
 
-/// A transformation of the columns of a square, and then of its rows.
+/// G w Gᵀ
 #[inline(always)]
-fn both_ways<const N: usize, const M: usize>(square: Square<N>, along: impl Fn([Lanes; N]) -> [Lanes; M]) -> Square<M> {
-    let columns: [[Lanes; M]; N] = std::array::from_fn(|column| along(std::array::from_fn(|row| square[row][column])));
-    std::array::from_fn(|row| along(std::array::from_fn(|column| columns[column][row])))
+fn of_weights(weights: &Square<3>, out: &mut Square<4>) {
+    let mut half = [[[0.0; LANES]; 3]; 4];
+    for b in 0..3 {
+        let column = [&weights[0][b], &weights[1][b], &weights[2][b]];
+        half[0][b] = *column[0];
+        set(&mut half[1][b], column, |[a, b, c]| 0.5 * ((a + c) + b));
+        set(&mut half[2][b], column, |[a, b, c]| 0.5 * ((a + c) - b));
+        half[3][b] = *column[2];
+    }
+    for (half, out) in half.iter().zip(out) {
+        let row = half.each_ref();
+        out[0] = half[0];
+        set(&mut out[1], row, |[a, b, c]| 0.5 * ((a + c) + b));
+        set(&mut out[2], row, |[a, b, c]| 0.5 * ((a + c) - b));
+        out[3] = half[2];
+    }
 }
 
-/// G
+/// Bᵀ d B, where `pixel(a, b)` is d\[a, b\] and `put(i, lanes)` takes the place i = 4·a + b of the result.
 #[inline(always)]
-fn of_weights([a, b, c]: [Lanes; 3]) -> [Lanes; 4] {
-    let half = |sign: f32| std::array::from_fn(|l| 0.5 * ((a[l] + c[l]) + sign * b[l]));
-    [a, half(1.0), half(-1.0), c]
+fn of_pixels<'a>(pixel: impl Fn(usize, usize) -> &'a Lanes, mut put: impl FnMut(usize, Lanes)) {
+    let mut half: Square<4> = [[[0.0; LANES]; 4]; 4];
+    for b in 0..4 {
+        let column = [pixel(0, b), pixel(1, b), pixel(2, b), pixel(3, b)];
+        set(&mut half[0][b], column, |[a, _, c, _]| a - c);
+        set(&mut half[1][b], column, |[_, b, c, _]| b + c);
+        set(&mut half[2][b], column, |[_, b, c, _]| c - b);
+        set(&mut half[3][b], column, |[_, b, _, d]| b - d);
+    }
+    for (a, half) in half.iter().enumerate() {
+        let row = half.each_ref();
+        put(4 * a, of(row, |[a, _, c, _]| a - c));
+        put(4 * a + 1, of(row, |[_, b, c, _]| b + c));
+        put(4 * a + 2, of(row, |[_, b, c, _]| c - b));
+        put(4 * a + 3, of(row, |[_, b, _, d]| b - d));
+    }
 }
 
-/// Bᵀ
+/// Aᵀ m A, where `product(i)` is the place i of m.
 #[inline(always)]
-fn of_pixels([a, b, c, d]: [Lanes; 4]) -> [Lanes; 4] {
-    [minus(a, c), plus(b, c), minus(c, b), minus(b, d)]
+fn of_products<'a>(product: impl Fn(usize) -> &'a Lanes) -> Square<2> {
+    let mut half = [[[0.0; LANES]; 4]; 2];
+    for b in 0..4 {
+        let column = [product(b), product(4 + b), product(8 + b), product(12 + b)];
+        set(&mut half[0][b], column, |[a, b, c, _]| (a + b) + c);
+        set(&mut half[1][b], column, |[_, b, c, d]| (b - c) - d);
+    }
+    let mut out = [[[0.0; LANES]; 2]; 2];
+    for (half, out) in half.iter().zip(&mut out) {
+        let row = half.each_ref();
+        set(&mut out[0], row, |[a, b, c, _]| (a + b) + c);
+        set(&mut out[1], row, |[_, b, c, d]| (b - c) - d);
+    }
+    out
 }
 
-/// Aᵀ
 #[inline(always)]
-fn of_products([a, b, c, d]: [Lanes; 4]) -> [Lanes; 2] {
-    [plus(plus(a, b), c), minus(minus(b, c), d)]
+fn set<const N: usize>(out: &mut Lanes, inputs: [&Lanes; N], f: impl Fn([f32; N]) -> f32) {
+    for (lane, out) in out.iter_mut().enumerate() {
+        let mut numbers = [0.0; N];
+        for (number, input) in numbers.iter_mut().zip(inputs) {
+            *number = input[lane];
+        }
+        *out = f(numbers);
+    }
 }
 
 #[inline(always)]
-fn plus(a: Lanes, b: Lanes) -> Lanes {
-    std::array::from_fn(|lane| a[lane] + b[lane])
-}
-
-#[inline(always)]
-fn minus(a: Lanes, b: Lanes) -> Lanes {
-    std::array::from_fn(|lane| a[lane] - b[lane])
+fn of<const N: usize>(inputs: [&Lanes; N], f: impl Fn([f32; N]) -> f32) -> Lanes {
+    let mut out = [0.0; LANES];
+    set(&mut out, inputs, f);
+    out
 }

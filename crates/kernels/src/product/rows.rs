@@ -8,6 +8,9 @@ use crate::product::{LANES, Lanes, add_rows};
 /// The most places of a sum that are added at a time: with 64 columns they are 48 KiB, for the nearer caches.
 const DEPTH: usize = 192;
 
+/// The rows of the highest tile.
+const HIGHEST: usize = 12;
+
 /// Numbers side by side.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Piece {
@@ -51,8 +54,13 @@ pub(crate) fn groups<P: Processor>(panels: usize) -> impl Iterator<Item = Range<
     (0..count).map(move |group| group * panels / count..(group + 1) * panels / count)
 }
 
-/// The products of rows and the columns of one of the [`groups`]: `sums[row·panels + panel]`. Behind them `sums` has numbers without a
-/// meaning.
+/// How many registers [`multiply`] needs for its sums: the last tile may be higher than what is left.
+pub(crate) fn room(rows: usize, panels: usize) -> usize {
+    (rows + HIGHEST) * panels
+}
+
+/// The products of rows and the columns of one of the [`groups`]: `sums[row·panels + panel]`. Behind them come numbers without
+/// a meaning, in the [`room`].
 ///
 /// A sum is over places from first to last.
 #[inline(always)]
@@ -60,14 +68,14 @@ pub(crate) fn multiply<'a, P: Processor>(
     processor: P,
     rows: &Rows<'_>,
     panels: impl ExactSizeIterator<Item = &'a [Lanes]>,
-    sums: &mut Vec<Lanes>,
+    sums: &mut [Lanes],
 ) {
     // The sums of a tile take up to 24 of 32 registers with AVX-512, and 12 of 16 with less.
     match panels.len() {
         4 if P::SUMS >= 24 => rows.multiply::<P, 6, 4>(processor, panels, sums),
         3 if P::SUMS >= 24 => rows.multiply::<P, 8, 3>(processor, panels, sums),
-        2 if P::SUMS >= 24 => rows.multiply::<P, 12, 2>(processor, panels, sums),
-        _ if P::SUMS >= 24 => rows.multiply::<P, 12, 1>(processor, panels, sums),
+        2 if P::SUMS >= 24 => rows.multiply::<P, HIGHEST, 2>(processor, panels, sums),
+        _ if P::SUMS >= 24 => rows.multiply::<P, HIGHEST, 1>(processor, panels, sums),
         _ if P::SUMS >= 6 => rows.multiply::<P, 6, 1>(processor, panels, sums),
         _ => rows.multiply::<P, 2, 1>(processor, panels, sums),
     }
@@ -79,13 +87,9 @@ impl Rows<'_> {
         &self,
         processor: P,
         mut panels: impl Iterator<Item = &'a [Lanes]>,
-        sums: &mut Vec<Lanes>,
+        sums: &mut [Lanes],
     ) {
         let panels: [&[Lanes]; V] = std::array::from_fn(|_| panels.next().unwrap_or_default());
-        let needed = self.starts.len().next_multiple_of(R) * V;
-        if sums.len() < needed {
-            sums.resize(needed, [0.0; LANES]);
-        }
         let (tiles, _) = sums.as_chunks_mut::<V>().0.as_chunks_mut::<R>();
         let mut done = 0;
         for pieces in self.blocks {

@@ -26,8 +26,14 @@ pub(crate) fn add_rows<P: Processor, const R: usize, const V: usize>(
     // A copy that lives in registers.
     let mut inner = *sums;
     for k in 0..depth {
-        let columns = panels.map(|panel| panel[k]);
-        add(processor, &mut inner, rows.map(|row| row[k]), &columns);
+        let (mut left, mut right) = ([0.0; R], [[0.0; LANES]; V]);
+        for (left, row) in left.iter_mut().zip(rows) {
+            *left = row[k];
+        }
+        for (right, panel) in right.iter_mut().zip(panels) {
+            *right = panel[k];
+        }
+        add(processor, &mut inner, &left, &right);
     }
     *sums = inner;
 }
@@ -47,16 +53,22 @@ pub(crate) fn add_outer<P: Processor, const R: usize, const V: usize>(
     let panels = panels.map(|panel| &panel[..places.len()]);
     let mut inner = *sums;
     for (q, &place) in places.iter().enumerate() {
-        let rows = &left[place..][..R];
-        add(processor, &mut inner, std::array::from_fn(|row| rows[row]), &panels.map(|panel| panel[q]));
+        let mut right = [[0.0; LANES]; V];
+        for (right, panel) in right.iter_mut().zip(panels) {
+            *right = panel[q];
+        }
+        let mut rows = [0.0; R];
+        rows.copy_from_slice(&left[place..][..R]);
+        add(processor, &mut inner, &rows, &right);
     }
     *sums = inner;
 }
 
+/// Loops, and no `map` of arrays: that may be a call.
 #[inline(always)]
-fn add<P: Processor, const R: usize, const V: usize>(processor: P, sums: &mut Tile<R, V>, rows: [f32; R], columns: &[Lanes; V]) {
-    for (sums, row) in sums.iter_mut().zip(rows) {
-        for (sums, columns) in sums.iter_mut().zip(columns) {
+fn add<P: Processor, const R: usize, const V: usize>(processor: P, sums: &mut Tile<R, V>, left: &[f32; R], right: &[Lanes; V]) {
+    for (sums, &row) in sums.iter_mut().zip(left) {
+        for (sums, columns) in sums.iter_mut().zip(right) {
             for (sum, &column) in sums.iter_mut().zip(columns) {
                 *sum = processor.mul_add(row, column, *sum);
             }
