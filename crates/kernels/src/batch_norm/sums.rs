@@ -85,10 +85,7 @@ fn move_on(lanes: &mut [[f32; LANES]; 2], totals: &mut [f64; 2]) {
 }
 
 /// Two numbers for each group and channel, [groups, C], from `f(group, numbers of its channels)`; and the images of a group.
-pub(super) fn by_group(
-    [n, c, plane]: [usize; 3],
-    f: impl Fn(&Group, &mut [[f64; 2]]) + Sync,
-) -> (Vec<[f64; 2]>, usize) {
+pub(super) fn by_group([n, c, plane]: [usize; 3], f: impl Fn(&Group, &mut [[f64; 2]]) + Sync) -> (Vec<[f64; 2]>, usize) {
     let images = (BLOCK / plane).clamp(1, n);
     let channels = part_of(images * plane) / (images * plane);
     let mut out = vec![[0.0; 2]; n.div_ceil(images) * c];
