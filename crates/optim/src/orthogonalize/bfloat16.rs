@@ -4,14 +4,13 @@
 //! rounded once, after its products, coefficients and additions in f32. Only the start differs from `torch.optim.Muon`: X is
 //! divided by its norm in f64 and then rounded, where that rounds before and after the norm and the division.
 
-use std::cell::Cell;
-
 use candle_core::{CpuStorage, Device, Storage, Tensor};
 use half::bf16;
 use isorate_kernels::Threads;
 use isorate_kernels::bf16::{Panels, Scale, lower_product, product};
 
 use super::schedule::Iteration;
+use super::shelf::Shelf;
 use super::slices::scale;
 use crate::Result;
 use crate::elementwise::{PIECE, Real, contiguous};
@@ -31,36 +30,32 @@ pub(super) fn apply(iteration: &Iteration<'_>, matrix: &Tensor, threads: Threads
 fn run<T: Real>(iteration: &Iteration<'_>, matrix: &[T], shape: (usize, usize), threads: Threads) -> Result<Tensor> {
     let mut out = vec![T::zero(); matrix.len()];
     if let Some(factors) = scale(iteration, matrix)? {
-        let mut scratch = SCRATCH.take();
-        scratch.x.resize(matrix.len(), bf16::ZERO);
-        threads.chunks(&mut scratch.x, PIECE, |index, chunk| {
-            for (y, x) in chunk.iter_mut().zip(&matrix[index * PIECE..]) {
-                *y = bf16::from_f64(x.to_f64() * factors.0 * factors.1);
+        SHELF.with(|scratch| {
+            scratch.x.resize(matrix.len(), bf16::ZERO);
+            threads.chunks(&mut scratch.x, PIECE, |index, chunk| {
+                for (y, x) in chunk.iter_mut().zip(&matrix[index * PIECE..]) {
+                    *y = bf16::from_f64(x.to_f64() * factors.0 * factors.1);
+                }
+            });
+            for coefficients in iteration.steps.iter() {
+                #[allow(clippy::cast_possible_truncation, reason = "the arithmetic of a step is in f32")]
+                scratch.step(coefficients.map(|c| c as f32), shape, threads);
             }
+            let x = &scratch.x;
+            threads.chunks(&mut out, PIECE, |index, chunk| {
+                for (y, x) in chunk.iter_mut().zip(&x[index * PIECE..]) {
+                    *y = T::from_f64(x.to_f64());
+                }
+            });
         });
-        for coefficients in iteration.steps.iter() {
-            #[allow(clippy::cast_possible_truncation, reason = "the arithmetic of a step is in f32")]
-            scratch.step(coefficients.map(|c| c as f32), shape, threads);
-        }
-        let x = &scratch.x;
-        threads.chunks(&mut out, PIECE, |index, chunk| {
-            for (y, x) in chunk.iter_mut().zip(&x[index * PIECE..]) {
-                *y = T::from_f64(x.to_f64());
-            }
-        });
-        SCRATCH.set(scratch);
     }
     Ok(Tensor::from_vec(out, shape, &Device::Cpu)?)
 }
 
-thread_local! {
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch::new()) };
-}
+static SHELF: Shelf<Scratch> = Shelf::new();
 
 /// Buffers that keep the size of the largest matrix so far, in bfloat16: for [r, c] with n = min(r, c), three of r·c
 /// elements and two of n².
-///
-/// They are taken out of their cell while they are used, so that a call within a call finds new ones.
 #[derive(Debug, Default)]
 struct Scratch {
     x: Vec<bf16>,
@@ -71,10 +66,6 @@ struct Scratch {
 }
 
 impl Scratch {
-    const fn new() -> Self {
-        Self { x: Vec::new(), gram: Vec::new(), short: Panels::new(), long: Panels::new(), symmetric: Panels::new() }
-    }
-
     /// X ← aX + (bA + cA²)X with A = XXᵀ for a row-major X, [r, c], with r ≤ c; otherwise X ← aX + X(bA + cA²) with A = XᵀX.
     fn step(&mut self, [a, b, c]: [f32; 3], (rows, columns): (usize, usize), threads: Threads) {
         let Self { x, gram, short, long, symmetric } = self;

@@ -6,6 +6,7 @@ mod exact;
 mod products;
 mod schedule;
 mod settings;
+mod shelf;
 mod slices;
 mod tensors;
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! The iteration on the CPU in f32 and f64: on slices, in buffers that are used again.
 
-use std::cell::Cell;
-
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
 use faer::traits::ComplexField;
 use faer::{MatMut, MatRef};
@@ -9,6 +7,7 @@ use isorate_kernels::Threads;
 
 use super::products::{lower_product, mirrored, polynomial, product};
 use super::schedule::Iteration;
+use super::shelf::Shelf;
 use crate::elementwise::{PIECE, Real, contiguous};
 use crate::reduce::slice_sum_of_squares;
 use crate::{Error, Result};
@@ -42,15 +41,15 @@ fn run<S: Real, T: Element>(
 ) -> Result<Tensor> {
     let mut out = vec![T::from_f64(0.0); matrix.len()];
     if let Some(scale) = scale(iteration, matrix)? {
-        let mut scratch = T::scratch().take();
-        let start = sized(&mut scratch.start, matrix.len());
-        threads.chunks(start, PIECE, |index, chunk| {
-            for (y, x) in chunk.iter_mut().zip(&matrix[index * PIECE..]) {
-                *y = T::from_f64(x.to_f64() * scale.0 * scale.1);
-            }
+        T::scratch().with(|scratch| {
+            let start = sized(&mut scratch.start, matrix.len());
+            threads.chunks(start, PIECE, |index, chunk| {
+                for (y, x) in chunk.iter_mut().zip(&matrix[index * PIECE..]) {
+                    *y = T::from_f64(x.to_f64() * scale.0 * scale.1);
+                }
+            });
+            iterate(iteration, scratch, &mut out, (rows, columns), threads);
         });
-        iterate(iteration, &mut scratch, &mut out, (rows, columns), threads);
-        T::scratch().set(scratch);
     }
     Ok(Tensor::from_vec(out, (rows, columns), &Device::Cpu)?)
 }
@@ -76,32 +75,27 @@ pub(super) fn scale<S: Real>(iteration: &Iteration<'_>, matrix: &[S]) -> Result<
     Ok(Some((1.0 / largest, 1.0 / (iteration.normalization.factor * norm))))
 }
 
-/// f32 or f64, with the buffers of this thread.
+/// f32 or f64, with the buffers of the type.
 trait Element: Real + ComplexField {
-    fn scratch() -> &'static std::thread::LocalKey<Cell<Scratch<Self>>>;
-}
-
-thread_local! {
-    static SCRATCH_F32: Cell<Scratch<f32>> = const { Cell::new(Scratch::new()) };
-    static SCRATCH_F64: Cell<Scratch<f64>> = const { Cell::new(Scratch::new()) };
+    fn scratch() -> &'static Shelf<Scratch<Self>>;
 }
 
 impl Element for f32 {
-    fn scratch() -> &'static std::thread::LocalKey<Cell<Scratch<Self>>> {
-        &SCRATCH_F32
+    fn scratch() -> &'static Shelf<Scratch<Self>> {
+        static SHELF: Shelf<Scratch<f32>> = Shelf::new();
+        &SHELF
     }
 }
 
 impl Element for f64 {
-    fn scratch() -> &'static std::thread::LocalKey<Cell<Scratch<Self>>> {
-        &SCRATCH_F64
+    fn scratch() -> &'static Shelf<Scratch<Self>> {
+        static SHELF: Shelf<Scratch<f64>> = Shelf::new();
+        &SHELF
     }
 }
 
 /// Buffers that keep the size of the largest matrix so far: for [r, c] with n = min(r, c), two of r·c elements (the
 /// second only when an iteration has more than one run) and five of n².
-///
-/// They are taken out of their cell while they are used, so that a call within a call finds new ones.
 #[derive(Debug)]
 struct Scratch<T> {
     start: Vec<T>,
@@ -113,8 +107,8 @@ struct Scratch<T> {
     total: Vec<T>,
 }
 
-impl<T> Scratch<T> {
-    const fn new() -> Self {
+impl<T> Default for Scratch<T> {
+    fn default() -> Self {
         Self {
             start: Vec::new(),
             next: Vec::new(),
@@ -124,12 +118,6 @@ impl<T> Scratch<T> {
             partial: Vec::new(),
             total: Vec::new(),
         }
-    }
-}
-
-impl<T> Default for Scratch<T> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
