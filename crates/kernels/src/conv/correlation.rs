@@ -6,13 +6,16 @@ use rayon::prelude::*;
 
 use crate::conv::channels_last::{from_planes, to_planes};
 use crate::instructions::{Instructions, Processor, Task};
-use crate::product::{LANES, Lanes, Panels, Piece, Rows, groups, multiply, room};
+use crate::product::{LANES, Lanes, Panels, Piece, Rows, blocks, groups, multiply, room};
 
 /// Pixels of a result that a thread takes at least, where there are as many: weights are read once for them.
 const FEWEST: usize = 128;
 
 /// Pixels whose sums are kept at a time: with 64 channels they are 64 KiB.
 const PIXELS: usize = 256;
+
+/// Pieces of a window up to this length are copied side by side: a tile has a cost for each of its pieces.
+const SHORT: usize = 32;
 
 /// Some of the channels of images [N, channels, pixels].
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,24 @@ pub(crate) struct Class {
     pub blocks: Vec<Vec<Piece>>,
     /// The weights for each number in the pieces: a column is a channel of the result.
     pub weights: Panels,
+}
+
+impl Class {
+    /// How windows lie when their pieces are copied side by side, if they are short.
+    fn compact(&self) -> Option<Compact> {
+        let pieces = || self.blocks.iter().flatten();
+        let depth = pieces().map(|piece| piece.length).sum();
+        (pieces().count() > 1 && pieces().all(|piece| piece.length <= SHORT)).then(|| Compact {
+            starts: (0..PIXELS).map(|row| row * depth).collect(),
+            blocks: blocks([Piece { start: 0, length: depth }]),
+        })
+    }
+}
+
+/// Windows one after the other, without gaps.
+struct Compact {
+    starts: Vec<usize>,
+    blocks: Vec<Vec<Piece>>,
 }
 
 /// `to[target, o] = Σ_k source[window + k]·weights[k, o]` for each pixel of each class and each channel o, where the source
@@ -78,11 +99,12 @@ fn repeated(positions: &[usize], images: usize, size: usize) -> Vec<usize> {
 #[derive(Default)]
 struct Scratch {
     source: Vec<f32>,
+    copied: Vec<f32>,
     sums: Vec<Lanes>,
 }
 
 thread_local! {
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { source: Vec::new(), sums: Vec::new() }) };
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { source: Vec::new(), copied: Vec::new(), sums: Vec::new() }) };
 }
 
 /// A few images.
@@ -98,7 +120,7 @@ impl Task for Images<'_> {
     #[inline(always)]
     fn run<P: Processor>(self, processor: P) {
         let Correlation { from, places, framed, to, classes } = self.correlation;
-        let Scratch { mut source, mut sums } = SCRATCH.take();
+        let Scratch { mut source, mut sums, mut copied } = SCRATCH.take();
         let from_size = from.all * from.pixels;
         let images = self.from.len() / from_size;
         source.clear();
@@ -108,8 +130,18 @@ impl Task for Images<'_> {
         }
         for class in classes {
             let pixels = class.windows.len() / FEWEST.div_ceil(to.pixels) * images;
+            let compact = class.compact();
             for (windows, targets) in class.windows[..pixels].chunks(PIXELS).zip(class.targets[..pixels].chunks(PIXELS)) {
-                let rows = Rows { source: &source, starts: windows, blocks: &class.blocks };
+                let mut rows = Rows { source: &source, starts: windows, blocks: &class.blocks };
+                if let Some(compact) = &compact {
+                    copied.clear();
+                    for &window in windows {
+                        for piece in class.blocks.iter().flatten() {
+                            copied.extend_from_slice(&source[window + piece.start..][..piece.length]);
+                        }
+                    }
+                    rows = Rows { source: &copied, starts: &compact.starts[..windows.len()], blocks: &compact.blocks };
+                }
                 for panels in groups::<P>(class.weights.count()) {
                     let columns = panels.clone().map(|panel| class.weights.panel(panel));
                     sums.resize(room(windows.len(), panels.len()), [0.0; LANES]);
@@ -121,6 +153,6 @@ impl Task for Images<'_> {
                 }
             }
         }
-        SCRATCH.set(Scratch { source, sums });
+        SCRATCH.set(Scratch { source, copied, sums });
     }
 }

@@ -64,7 +64,10 @@ impl Sizes {
     /// [`Sizes::forward`] and [`Sizes::input_gradient`] by another way, where it is faster.
     pub fn winograd(&self, weight: &[f32], group: usize, forward: bool) -> Option<Winograd> {
         let least = self.inputs.min(self.outputs);
-        if self.kernel != [3, 3] || self.stride != 1 || least < WINOGRAD {
+        if self.kernel != [3, 3]
+            || self.stride != 1
+            || least < std::env::var("WINO").ok().and_then(|x| x.parse().ok()).unwrap_or(WINOGRAD)
+        {
             return None;
         }
         let weight = self.weights_of(weight, group);

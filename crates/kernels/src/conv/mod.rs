@@ -101,6 +101,9 @@ fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
 impl Sizes {
     /// The result, [N, O, H', W'].
     fn convolve(&self, x: &[f32], weight: &[f32], instructions: Instructions) -> Vec<f32> {
+        if let Some((sizes, x)) = self.thinned(x) {
+            return sizes.convolve(&x, weight, instructions);
+        }
         let mut y = vec![0.0; self.result().iter().product()];
         for group in 0..self.groups {
             let fast = self.winograd(weight, group, true);
@@ -125,6 +128,9 @@ impl Sizes {
 
     /// The gradient of the weights from that of the result.
     fn weight_gradients(&self, x: &[f32], grad: &[f32], instructions: Instructions) -> Vec<f32> {
+        if let Some((sizes, x)) = self.thinned(x) {
+            return sizes.weight_gradients(&x, grad, instructions);
+        }
         let size = self.outputs * self.inputs * self.kernel[0] * self.kernel[1];
         let mut of_weight = vec![0.0; self.groups * size];
         for group in 0..self.groups {

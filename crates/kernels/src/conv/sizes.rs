@@ -1,6 +1,7 @@
 //! The sizes of a convolution.
 
 use candle_core::{Result, Shape, bail};
+use rayon::prelude::*;
 
 use crate::conv::Conv2d;
 
@@ -59,6 +60,17 @@ impl Sizes {
             }),
             _ => bail!("weights {weight:?} do not fit into images {x:?} with {padding} zeros on each side"),
         }
+    }
+
+    /// The same result from the pixels alone that 1×1 weights see at a larger stride, if this is such a convolution.
+    pub fn thinned(&self, x: &[f32]) -> Option<(Self, Vec<f32>)> {
+        let Self { input: [h, w], output, stride, .. } = *self;
+        (self.kernel == [1, 1] && self.padding == 0 && stride > 1).then(|| {
+            let seen = x
+                .par_chunks_exact(h * w)
+                .flat_map_iter(|plane| plane.chunks_exact(w).step_by(stride).flat_map(|row| row.iter().step_by(stride)).copied());
+            (Self { input: output, stride: 1, ..*self }, seen.collect())
+        })
     }
 
     /// The shape of the result.
