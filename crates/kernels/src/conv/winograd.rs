@@ -220,7 +220,9 @@ fn of_weights(weights: &Square<3>, out: &mut Square<4>) {
 fn of_pixels<'a>(pixel: impl Fn(usize, usize) -> &'a Lanes, mut put: impl FnMut(usize, Lanes)) {
     let mut half: Square<4> = [[[0.0; LANES]; 4]; 4];
     for b in 0..4 {
-        let column = [pixel(0, b), pixel(1, b), pixel(2, b), pixel(3, b)];
+        // Copies are loads of whole registers; numbers one at a time would be loaded one at a time.
+        let column = [*pixel(0, b), *pixel(1, b), *pixel(2, b), *pixel(3, b)];
+        let column = column.each_ref();
         set(&mut half[0][b], column, |[a, _, c, _]| a - c);
         set(&mut half[1][b], column, |[_, b, c, _]| b + c);
         set(&mut half[2][b], column, |[_, b, c, _]| c - b);
@@ -240,7 +242,8 @@ fn of_pixels<'a>(pixel: impl Fn(usize, usize) -> &'a Lanes, mut put: impl FnMut(
 fn of_products<'a>(product: impl Fn(usize) -> &'a Lanes) -> Square<2> {
     let mut half = [[[0.0; LANES]; 4]; 2];
     for b in 0..4 {
-        let column = [product(b), product(4 + b), product(8 + b), product(12 + b)];
+        let column = [*product(b), *product(4 + b), *product(8 + b), *product(12 + b)];
+        let column = column.each_ref();
         set(&mut half[0][b], column, |[a, b, c, _]| (a + b) + c);
         set(&mut half[1][b], column, |[_, b, c, d]| (b - c) - d);
     }

@@ -97,12 +97,18 @@ impl Rows<'_> {
                 if done == 0 {
                     *tile = [[[0.0; LANES]; V]; R];
                 }
-                // Past the last row it is taken again, for sums that are not used.
-                let starts: [usize; R] = std::array::from_fn(|row| starts[row.min(starts.len() - 1)]);
                 let mut at = done;
                 for piece in pieces.iter() {
-                    let rows = starts.map(|start| &self.source[start + piece.start..][..piece.length]);
-                    add_rows(processor, tile, rows, panels.map(|panel| &panel[at..]));
+                    // Past the last row it is taken again, for sums that are not used.
+                    let mut rows: [&[f32]; R] = [&[]; R];
+                    for (row, start) in rows.iter_mut().zip(starts.iter().chain(std::iter::repeat(&starts[starts.len() - 1]))) {
+                        *row = &self.source[start + piece.start..][..piece.length];
+                    }
+                    let mut columns = panels;
+                    for panel in &mut columns {
+                        *panel = &panel[at..];
+                    }
+                    add_rows(processor, tile, rows, columns);
                     at += piece.length;
                 }
             }

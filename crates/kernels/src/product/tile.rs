@@ -1,4 +1,6 @@
 //! Tiles of a product, whose sums stay in registers.
+//!
+//! There are loops here where arrays could be mapped: `map` may be left as a call.
 
 use crate::instructions::Processor;
 
@@ -18,11 +20,16 @@ pub(crate) type Tile<const R: usize, const V: usize> = [[Lanes; V]; R];
 pub(crate) fn add_rows<P: Processor, const R: usize, const V: usize>(
     processor: P,
     sums: &mut Tile<R, V>,
-    rows: [&[f32]; R],
-    panels: [&[Lanes]; V],
+    mut rows: [&[f32]; R],
+    mut panels: [&[Lanes]; V],
 ) {
     let depth = rows[0].len();
-    let (rows, panels) = (rows.map(|row| &row[..depth]), panels.map(|panel| &panel[..depth]));
+    for row in &mut rows {
+        *row = &row[..depth];
+    }
+    for panel in &mut panels {
+        *panel = &panel[..depth];
+    }
     // A copy that lives in registers.
     let mut inner = *sums;
     for k in 0..depth {
@@ -48,9 +55,11 @@ pub(crate) fn add_outer<P: Processor, const R: usize, const V: usize>(
     sums: &mut Tile<R, V>,
     left: &[f32],
     places: &[usize],
-    panels: [&[Lanes]; V],
+    mut panels: [&[Lanes]; V],
 ) {
-    let panels = panels.map(|panel| &panel[..places.len()]);
+    for panel in &mut panels {
+        *panel = &panel[..places.len()];
+    }
     let mut inner = *sums;
     for (q, &place) in places.iter().enumerate() {
         let mut right = [[0.0; LANES]; V];
@@ -64,7 +73,6 @@ pub(crate) fn add_outer<P: Processor, const R: usize, const V: usize>(
     *sums = inner;
 }
 
-/// Loops, and no `map` of arrays: that may be a call.
 #[inline(always)]
 fn add<P: Processor, const R: usize, const V: usize>(processor: P, sums: &mut Tile<R, V>, left: &[f32; R], right: &[Lanes; V]) {
     for (sums, &row) in sums.iter_mut().zip(left) {
