@@ -48,6 +48,7 @@ impl Class {
         let pieces = || self.blocks.iter().flatten();
         let depth = pieces().map(|piece| piece.length).sum();
         (pieces().count() > 1 && pieces().all(|piece| piece.length <= SHORT)).then(|| Compact {
+            depth,
             starts: (0..PIXELS).map(|row| row * depth).collect(),
             blocks: blocks([Piece { start: 0, length: depth }]),
         })
@@ -56,6 +57,7 @@ impl Class {
 
 /// Windows one after the other, without gaps.
 struct Compact {
+    depth: usize,
     starts: Vec<usize>,
     blocks: Vec<Vec<Piece>>,
 }
@@ -134,11 +136,11 @@ impl Task for Images<'_> {
             for (windows, targets) in class.windows[..pixels].chunks(PIXELS).zip(class.targets[..pixels].chunks(PIXELS)) {
                 let mut rows = Rows { source: &source, starts: windows, blocks: &class.blocks };
                 if let Some(compact) = &compact {
-                    copied.clear();
-                    for &window in windows {
-                        for piece in class.blocks.iter().flatten() {
-                            copied.extend_from_slice(&source[window + piece.start..][..piece.length]);
-                        }
+                    copied.resize(windows.len() * compact.depth, 0.0);
+                    for (row, window) in copied.chunks_exact_mut(compact.depth).zip(windows) {
+                        let pieces = class.blocks.iter().flatten();
+                        let numbers = pieces.flat_map(|piece| &source[window + piece.start..][..piece.length]);
+                        row.iter_mut().zip(numbers).for_each(|(to, from)| *to = *from);
                     }
                     rows = Rows { source: &copied, starts: &compact.starts[..windows.len()], blocks: &compact.blocks };
                 }

@@ -106,7 +106,7 @@ impl Sizes {
         }
         let mut y = vec![0.0; self.result().iter().product()];
         for group in 0..self.groups {
-            let fast = self.winograd(weight, group, true);
+            let fast = self.fast_forward(weight, group);
             if !fast.is_some_and(|fast| fast.run(x, &mut y, instructions)) {
                 self.forward(weight, group).run(x, &mut y, instructions);
             }
@@ -118,7 +118,7 @@ impl Sizes {
     fn input_gradients(&self, grad: &[f32], weight: &[f32], instructions: Instructions) -> Vec<f32> {
         let mut of_x = vec![0.0; self.images * self.groups * self.inputs * self.input[0] * self.input[1]];
         for group in 0..self.groups {
-            let fast = self.winograd(weight, group, false);
+            let fast = self.fast_input_gradient(weight, group);
             if !fast.is_some_and(|fast| fast.run(grad, &mut of_x, instructions)) {
                 self.input_gradient(weight, group).run(grad, &mut of_x, instructions);
             }

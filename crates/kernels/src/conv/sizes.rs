@@ -32,9 +32,8 @@ impl Sizes {
     /// # Errors
     /// When the shapes do not fit each other.
     pub fn new(x: &Shape, weight: &Shape, Conv2d { stride, padding, groups }: Conv2d) -> Result<Self> {
-        let ((images, channels, h, w), (outputs, inputs, kh, kw)) = match (x.dims4(), weight.dims4()) {
-            (Ok(x), Ok(weight)) => (x, weight),
-            _ => bail!("a convolution takes images [N, C, H, W] and weights [O, C/g, kh, kw], not {x:?} and {weight:?}"),
+        let (Ok((images, channels, h, w)), Ok((outputs, inputs, kh, kw))) = (x.dims4(), weight.dims4()) else {
+            bail!("a convolution takes images [N, C, H, W] and weights [O, C/g, kh, kw], not {x:?} and {weight:?}");
         };
         if stride == 0 || groups == 0 {
             bail!("a convolution of {x:?} with {weight:?} has stride {stride} and {groups} groups: both are at least 1");

@@ -6,6 +6,7 @@
 //!
 //! An error is at most a few times that of the plain sum. But a pixel that is not finite would reach results that do not see it:
 //! when a result is not finite, the plain sum has to be used.
+#![allow(clippy::needless_range_loop, reason = "squares are gone through by rows and by columns")]
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,21 +28,34 @@ type Square<const N: usize> = [[Lanes; N]; N];
 
 /// A convolution with 3×3 weights at stride 1.
 pub(crate) struct Winograd {
-    pub from: Planes,
-    pub to: Planes,
+    from: Planes,
+    to: Planes,
     /// The frame of an image, with room for whole tiles.
-    pub frame: Frame,
+    frame: Frame,
     /// Rows and columns of an image.
-    pub input: [usize; 2],
+    input: [usize; 2],
     /// Rows and columns of a result.
-    pub output: [usize; 2],
+    output: [usize; 2],
     /// The row and column in the frame where the window of the first pixel begins.
-    pub first: usize,
+    first: usize,
     /// For each place in a tile and channel of the image, the transformed weights of the channels of the result.
-    pub weights: Panels,
+    weights: Panels,
 }
 
 impl Winograd {
+    /// A convolution of planes of a size to planes of a size. The frame has `before` rows and columns of zeros before an image, and
+    /// the window of the first pixel begins at row and column `first` of it.
+    pub fn new(
+        (from, input): (Planes, [usize; 2]),
+        (to, output): (Planes, [usize; 2]),
+        [before, first]: [usize; 2],
+        weights: Panels,
+    ) -> Self {
+        let size = |index: usize| (before + input[index]).max(first + output[index].next_multiple_of(2) + 2);
+        let frame = Frame { before: [before; 2], size: [size(0), size(1)], channels: from.channels };
+        Self { from, to, frame, input, output, first, weights }
+    }
+
     /// `weights[o·stride + places[c] + taps[k]]` are those of tap k.
     pub fn weights(weight: &[f32], outputs: usize, stride: usize, places: &[usize], taps: [usize; 9]) -> Panels {
         let mut weights = Panels::new();
@@ -137,7 +151,7 @@ impl Task for Images<'_> {
         for rows in rows.chunks(TILES.div_ceil(tile_columns)) {
             let tiles = rows.len() * tile_columns;
             // An odd distance, so that the 16 matrices do not meet in the same few places of the cache.
-            let matrix = tiles * registers | 1;
+            let matrix = (tiles * registers) | 1;
             transformed.resize(16 * matrix, [0.0; LANES]);
             for (row, &(image, i)) in rows.iter().enumerate() {
                 for j in 0..tile_columns {

@@ -98,7 +98,7 @@ impl Rows<'_> {
                     *tile = [[[0.0; LANES]; V]; R];
                 }
                 let mut at = done;
-                for piece in pieces.iter() {
+                for piece in pieces {
                     // Past the last row it is taken again, for sums that are not used.
                     let mut rows: [&[f32]; R] = [&[]; R];
                     for (row, start) in rows.iter_mut().zip(starts.iter().chain(std::iter::repeat(&starts[starts.len() - 1]))) {
