@@ -4,7 +4,8 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use crate::conv::channels_last::{from_planes, to_planes};
+use crate::conv::channels_last::to_planes;
+use crate::conv::source::{Planes, Source};
 use crate::instructions::{Instructions, Processor, Task};
 use crate::product::{LANES, Lanes, Panels, Piece, Rows, blocks, groups, multiply, room};
 
@@ -16,19 +17,6 @@ const PIXELS: usize = 256;
 
 /// Pieces of a window up to this length are copied side by side: a tile has a cost for each of its pieces.
 const SHORT: usize = 32;
-
-/// Some of the channels of images [N, channels, pixels].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Planes {
-    /// Channels of an image.
-    pub all: usize,
-    /// The first channel that is meant.
-    pub first: usize,
-    /// Channels that are meant.
-    pub channels: usize,
-    /// Pixels of a channel.
-    pub pixels: usize,
-}
 
 /// Pixels of the result that weigh their windows alike.
 pub(crate) struct Class {
@@ -62,14 +50,9 @@ struct Compact {
     blocks: Vec<Vec<Piece>>,
 }
 
-/// `to[target, o] = Σ_k source[window + k]·weights[k, o]` for each pixel of each class and each channel o, where the source
-/// is `from` with the channels of a pixel side by side, in a frame of zeros.
+/// `to[target, o] = Σ_k from[window + k]·weights[k, o]` for each pixel of each class and each channel o.
 pub(crate) struct Correlation {
-    pub from: Planes,
-    /// Where each pixel stands in the source.
-    pub places: Vec<usize>,
-    /// Numbers of an image in the source.
-    pub framed: usize,
+    pub from: Source,
     pub to: Planes,
     pub classes: Vec<Class>,
 }
@@ -77,13 +60,13 @@ pub(crate) struct Correlation {
 impl Correlation {
     /// Pixels that belong to no class are left as they are.
     pub fn run(mut self, from: &[f32], to: &mut [f32], instructions: Instructions) {
-        let (from_size, to_size) = (self.from.all * self.from.pixels, self.to.all * self.to.pixels);
+        let (from_size, to_size) = (self.from.image(), self.to.all * self.to.pixels);
         if to.is_empty() || from.is_empty() {
             return;
         }
         let images = FEWEST.div_ceil(self.to.pixels);
         for class in &mut self.classes {
-            class.windows = repeated(&class.windows, images, self.framed);
+            class.windows = repeated(&class.windows, images, self.from.frame.len());
             class.targets = repeated(&class.targets, images, to_size);
         }
         to.par_chunks_mut(images * to_size).zip(from.par_chunks(images * from_size)).with_max_len(1).for_each(|(to, from)| {
@@ -121,15 +104,10 @@ impl Task for Images<'_> {
 
     #[inline(always)]
     fn run<P: Processor>(self, processor: P) {
-        let Correlation { from, places, framed, to, classes } = self.correlation;
+        let Correlation { from, to, classes } = self.correlation;
         let Scratch { mut source, mut sums, mut copied } = SCRATCH.take();
-        let from_size = from.all * from.pixels;
-        let images = self.from.len() / from_size;
-        source.clear();
-        source.resize(images * framed, 0.0);
-        for (image, source) in self.from.chunks_exact(from_size).zip(source.chunks_exact_mut(*framed)) {
-            from_planes(&image[from.first * from.pixels..], from.channels, places, source);
-        }
+        let images = self.from.len() / from.image();
+        from.frames(self.from, &mut source);
         for class in classes {
             let pixels = class.windows.len() / FEWEST.div_ceil(to.pixels) * images;
             let compact = class.compact();

@@ -1,7 +1,8 @@
 //! Convolutions and the gradients of their inputs as correlations.
 
-use crate::conv::correlation::{Class, Correlation, Planes};
+use crate::conv::correlation::{Class, Correlation};
 use crate::conv::sizes::Sizes;
+use crate::conv::source::{Frame, Planes, Source};
 use crate::conv::winograd::Winograd;
 use crate::product::{Panels, Piece, blocks};
 
@@ -27,8 +28,12 @@ impl Sizes {
         &weight[group * size..][..size]
     }
 
-    /// The frame that all windows of x fit into, its top and left being the padding.
-    pub fn frame(&self) -> Frame {
+    /// The channels of a group in x, in a frame that all windows fit into. Its top and left are the padding.
+    pub fn source(&self, group: usize) -> Source {
+        Source::new(self.inputs_of(group), self.input, self.frame())
+    }
+
+    fn frame(&self) -> Frame {
         let size = |index: usize| {
             let seen = (self.output[index] - 1) * self.stride + self.kernel[index];
             seen.max(self.input[index] + self.padding)
@@ -53,9 +58,7 @@ impl Sizes {
         weights.gather(self.weights_of(weight, group), self.outputs, self.inputs * kh * kw, &weight_places);
         let to = self.outputs_of(group);
         Correlation {
-            from: self.inputs_of(group),
-            places: frame.places(self.input),
-            framed: frame.len(),
+            from: self.source(group),
             to,
             classes: vec![Class { windows: self.windows(), targets: (0..to.pixels).collect(), blocks: blocks(pieces), weights }],
         }
@@ -121,39 +124,6 @@ impl Sizes {
                 weights,
             });
         }
-        Correlation {
-            from: self.outputs_of(group),
-            places: frame.places(self.output),
-            framed: frame.len(),
-            to: self.inputs_of(group),
-            classes,
-        }
-    }
-}
-
-/// An image with channels last and with room around.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame {
-    /// Rows above and columns to the left of the image.
-    pub before: [usize; 2],
-    /// Rows and columns with the room.
-    pub size: [usize; 2],
-    pub channels: usize,
-}
-
-impl Frame {
-    pub fn len(&self) -> usize {
-        self.size[0] * self.size[1] * self.channels
-    }
-
-    /// Where the channels of a pixel of the frame begin.
-    pub fn place(&self, row: usize, column: usize) -> usize {
-        (row * self.size[1] + column) * self.channels
-    }
-
-    /// Where the pixels of an image of some size go.
-    pub fn places(&self, [h, w]: [usize; 2]) -> Vec<usize> {
-        let pixels = (0..h).flat_map(|y| (0..w).map(move |z| (y, z)));
-        pixels.map(|(y, z)| self.place(y + self.before[0], z + self.before[1])).collect()
+        Correlation { from: Source::new(self.outputs_of(group), self.output, frame), to: self.inputs_of(group), classes }
     }
 }

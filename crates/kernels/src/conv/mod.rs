@@ -9,6 +9,7 @@ mod channels_last;
 mod correlation;
 mod geometry;
 mod sizes;
+mod source;
 #[cfg(test)]
 mod tests;
 mod weight_gradient;

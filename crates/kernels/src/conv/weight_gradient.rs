@@ -6,8 +6,8 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::conv::channels_last::{from_planes, to_planes};
-use crate::conv::geometry::Frame;
 use crate::conv::sizes::Sizes;
+use crate::conv::source::Source;
 use crate::instructions::{Instructions, Processor, Task};
 use crate::product::{LANES, Lanes, add_outer, groups};
 
@@ -59,7 +59,7 @@ impl Sizes {
 struct WeightGradient<'a> {
     sizes: &'a Sizes,
     group: usize,
-    frame: Frame,
+    source: Source,
     /// Images that are laid out at a time.
     together: usize,
     /// For each pixel of the result in these images, where its window begins.
@@ -72,12 +72,13 @@ struct WeightGradient<'a> {
 
 impl<'a> WeightGradient<'a> {
     fn new(sizes: &'a Sizes, group: usize) -> Self {
-        let frame = sizes.frame();
+        let source = sizes.source(group);
         let together = PIXELS.div_ceil(sizes.output[0] * sizes.output[1]).min(sizes.images);
         let windows = sizes.windows();
-        let windows = (0..together).flat_map(|image| windows.iter().map(move |window| image * frame.len() + window)).collect();
+        let windows =
+            (0..together).flat_map(|image| windows.iter().map(move |window| image * source.frame.len() + window)).collect();
         let panels = OUTPUTS.min(sizes.outputs).div_ceil(LANES);
-        Self { sizes, group, frame, together, windows, taps: sizes.kernel[1] * sizes.inputs, panels }
+        Self { sizes, group, source, together, windows, taps: sizes.kernel[1] * sizes.inputs, panels }
     }
 
     /// Rows of the sums of a panel: for each a, the taps and what tiles may need behind them.
@@ -137,22 +138,18 @@ impl Task for Part<'_> {
 
     #[inline(always)]
     fn run<P: Processor>(self, processor: P) {
-        let WeightGradient { sizes, group, frame, together, windows, .. } = self.gradient;
-        let (inputs, outputs) = (sizes.inputs_of(*group), sizes.outputs_of(*group));
-        let (x_places, pixels) = (frame.places(sizes.input), outputs.pixels);
+        let WeightGradient { sizes, group, source, together, windows, .. } = self.gradient;
+        let outputs = sizes.outputs_of(*group);
+        let pixels = outputs.pixels;
         let g_places: Vec<usize> = (0..pixels).map(|pixel| pixel * LANES).collect();
         let firsts = || (self.first..outputs.channels.min(self.first + OUTPUTS)).step_by(LANES);
         let mut scratch = SCRATCH.take();
         for start in self.images.clone().step_by(*together) {
             let images = start..self.images.end.min(start + together);
-            // The last window may be read past its end.
-            scratch.source.clear();
-            scratch.source.resize(images.len() * frame.len() + ROWS, 0.0);
+            source.frames(&self.x[images.start * source.image()..images.end * source.image()], &mut scratch.source);
             scratch.grad.clear();
             scratch.grad.resize(firsts().len() * images.len() * pixels, [0.0; LANES]);
             for (index, image) in images.clone().enumerate() {
-                let planes = &self.x[(image * inputs.all + inputs.first) * inputs.pixels..];
-                from_planes(planes, inputs.channels, &x_places, &mut scratch.source[index * frame.len()..]);
                 for (panel, first) in firsts().enumerate() {
                     let planes = &self.grad[(image * outputs.all + outputs.first + first) * pixels..];
                     let to = scratch.grad[(panel * images.len() + index) * pixels..].as_flattened_mut();
@@ -208,7 +205,7 @@ impl WeightGradient<'_> {
                         tile[panel] = *sums;
                     }
                 }
-                let source = &pixels.source[self.frame.place(a, 0) + tap..];
+                let source = &pixels.source[self.source.frame.place(a, 0) + tap..];
                 add_outer(processor, &mut tile, source, pixels.windows, grads);
                 for panel in 0..V {
                     for (tile, sums) in tile.iter().zip(&mut sums[place(panel)..][..R]) {

@@ -13,9 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::conv::channels_last::{from_planes, lanes_at, to_planes};
-use crate::conv::correlation::Planes;
-use crate::conv::geometry::Frame;
+use crate::conv::channels_last::{lanes_at, to_planes};
+use crate::conv::source::{Frame, Planes, Source};
 use crate::instructions::{Instructions, Processor, Task};
 use crate::product::{LANES, Lanes, Panels, Piece, Rows, blocks, groups, lanes_of, multiply, room};
 
@@ -28,12 +27,8 @@ type Square<const N: usize> = [[Lanes; N]; N];
 
 /// A convolution with 3×3 weights at stride 1.
 pub(crate) struct Winograd {
-    from: Planes,
+    from: Source,
     to: Planes,
-    /// The frame of an image, with room for whole tiles.
-    frame: Frame,
-    /// Rows and columns of an image.
-    input: [usize; 2],
     /// Rows and columns of a result.
     output: [usize; 2],
     /// The row and column in the frame where the window of the first pixel begins.
@@ -43,17 +38,18 @@ pub(crate) struct Winograd {
 }
 
 impl Winograd {
-    /// A convolution of planes of a size to planes of a size. The frame has `before` rows and columns of zeros before an image, and
-    /// the window of the first pixel begins at row and column `first` of it.
+    /// A convolution of planes of a size to planes of a size. The frame has `before` rows and columns of zeros before an image,
+    /// and the window of the first pixel begins at row and column `first` of it.
     pub fn new(
         (from, input): (Planes, [usize; 2]),
         (to, output): (Planes, [usize; 2]),
         [before, first]: [usize; 2],
         weights: Panels,
     ) -> Self {
+        // The last tiles may be larger than what is left of a result.
         let size = |index: usize| (before + input[index]).max(first + output[index].next_multiple_of(2) + 2);
         let frame = Frame { before: [before; 2], size: [size(0), size(1)], channels: from.channels };
-        Self { from, to, frame, input, output, first, weights }
+        Self { from: Source::new(from, input, frame), to, output, first, weights }
     }
 
     /// `weights[o·stride + places[c] + taps[k]]` are those of tap k.
@@ -77,8 +73,8 @@ impl Winograd {
 
     /// Whether all results are finite.
     pub fn run(&self, from: &[f32], to: &mut [f32], instructions: Instructions) -> bool {
-        let (from_size, to_size) = (self.from.all * self.from.pixels, self.to.all * self.to.pixels);
-        let images = TILES.div_ceil(self.tiles()[0] * self.tiles()[1]);
+        let (from_size, to_size) = (self.from.image(), self.to.all * self.to.pixels);
+        let images = TILES.div_ceil(self.tiles().iter().product());
         let finite = AtomicBool::new(true);
         to.par_chunks_mut(images * to_size).zip(from.par_chunks(images * from_size)).with_max_len(1).for_each(|(to, from)| {
             if !instructions.run(Images { winograd: self, from, to }) {
@@ -130,82 +126,104 @@ impl Task for Images<'_> {
 
     #[inline(always)]
     fn run<P: Processor>(self, processor: P) -> bool {
-        let Winograd { from, to, frame, input, output, first, weights } = self.winograd;
+        let Winograd { from, to, weights, .. } = self.winograd;
+        let [tile_rows, tile_columns] = self.winograd.tiles();
         let mut scratch = SCRATCH.take();
         let Scratch { source, transformed, products, results } = &mut scratch;
-        let (places, targets) = (frame.places(*input), (0..to.pixels).collect::<Vec<_>>());
-        let from_size = from.all * from.pixels;
-        source.clear();
-        // The channels of the last pixel are read as a multiple of 16.
-        source.resize(self.from.len() / from_size * frame.len() + LANES, 0.0);
-        for (index, image) in self.from.chunks_exact(from_size).enumerate() {
-            from_planes(&image[from.first * from.pixels..], from.channels, &places, &mut source[index * frame.len()..]);
-        }
-        let [tile_rows, tile_columns] = self.winograd.tiles();
-        // Rows of tiles, of all images.
-        let rows: Vec<(usize, usize)> =
-            (0..self.from.len() / from_size).flat_map(|n| (0..tile_rows).map(move |i| (n, i))).collect();
-        let blocks = blocks([Piece { start: 0, length: from.channels }]);
-        let registers = from.channels.div_ceil(LANES);
-        let mut probe = [0.0; LANES];
+        from.frames(self.from, source);
+        // Rows of tiles of all images.
+        let images = 0..self.from.len() / from.image();
+        let rows: Vec<(usize, usize)> = images.flat_map(|image| (0..tile_rows).map(move |row| (image, row))).collect();
+        let channels = from.planes.channels;
+        let blocks = blocks([Piece { start: 0, length: channels }]);
+        let mut finite = true;
         for rows in rows.chunks(TILES.div_ceil(tile_columns)) {
             let tiles = rows.len() * tile_columns;
-            // An odd distance, so that the 16 matrices do not meet in the same few places of the cache.
-            let matrix = (tiles * registers) | 1;
-            transformed.resize(16 * matrix, [0.0; LANES]);
-            for (row, &(image, i)) in rows.iter().enumerate() {
-                for j in 0..tile_columns {
-                    let window = image * frame.len() + frame.place(2 * i + first, 2 * j + first);
-                    for register in 0..registers {
-                        let place = |a: usize, b: usize| window + frame.place(a, b) + register * LANES;
-                        let to = (row * tile_columns + j) * registers + register;
-                        of_pixels(|a, b| lanes_at(source, place(a, b)), |index, lanes| transformed[index * matrix + to] = lanes);
-                    }
-                }
-            }
-            let starts: Vec<usize> = (0..tiles).map(|tile| tile * registers * LANES).collect();
+            self.winograd.transform(source, rows, transformed);
+            let starts: Vec<usize> = (0..tiles).map(|tile| tile * channels.next_multiple_of(LANES)).collect();
             for panels in groups::<P>(weights.count()) {
-                let product = room(tiles, panels.len()) | 1;
-                products.resize(16 * product, [0.0; LANES]);
-                for (index, products) in products.chunks_exact_mut(product).enumerate() {
-                    let source = transformed[index * matrix..].as_flattened();
-                    let rows = Rows { source, starts: &starts, blocks: &blocks };
-                    let columns = panels.clone().map(|panel| &weights.panel(panel)[index * from.channels..][..from.channels]);
+                let matrix = apart(room(tiles, panels.len()));
+                products.resize(16 * matrix, [0.0; LANES]);
+                let sources = transformed.chunks_exact(transformed.len() / 16);
+                for (index, (source, products)) in sources.zip(products.chunks_exact_mut(matrix)).enumerate() {
+                    let rows = Rows { source: source.as_flattened(), starts: &starts, blocks: &blocks };
+                    let columns = panels.clone().map(|panel| &weights.panel(panel)[index * channels..][..channels]);
                     multiply(processor, &rows, columns, products);
                 }
                 for (index, panel) in panels.clone().enumerate() {
-                    // Two rows of pixels for each row of tiles.
-                    results.resize(4 * tiles, [0.0; LANES]);
-                    for tile in 0..tiles {
-                        let place = tile * panels.len() + index;
-                        let (row, column) = (tile / tile_columns, tile % tile_columns);
-                        let square = of_products(|index| &products[index * product + place]);
-                        for (a, lanes) in square.iter().enumerate() {
-                            let place = (2 * row + a) * output[1] + 2 * column;
-                            let width = 2.min(output[1] - 2 * column);
-                            results[place..][..width].copy_from_slice(&lanes[..width]);
-                            for lanes in lanes {
-                                probe.iter_mut().zip(lanes).for_each(|(probe, lane)| *probe += 0.0 * lane);
-                            }
-                        }
-                    }
-                    let first = panel * LANES;
-                    let channels = LANES.min(to.channels - first);
-                    let mut row = 0;
-                    while row < rows.len() {
-                        // The rows of one image.
-                        let (image, i) = rows[row];
-                        let count = rows[row..].iter().take_while(|(other, _)| *other == image).count();
-                        let pixels = 2 * i * output[1]..output[0].min(2 * (i + count)) * output[1];
-                        let planes = &mut self.to[(image * to.all + to.first + first) * to.pixels..];
-                        to_planes(&results[2 * row * output[1]..], 1, &targets[pixels], channels, to.pixels, planes);
-                        row += count;
-                    }
+                    let product = |tile: usize, place: usize| &products[place * matrix + tile * panels.len() + index];
+                    finite &= self.winograd.combine(tiles, product, results);
+                    let first = to.first + panel * LANES;
+                    let planes = Planes { first, channels: LANES.min(to.first + to.channels - first), ..*to };
+                    self.winograd.store(results, rows, planes, self.to);
                 }
             }
         }
         SCRATCH.set(scratch);
+        finite
+    }
+}
+
+/// A distance of matrices that do not meet in the same few places of a cache: an odd number of its lines.
+fn apart(size: usize) -> usize {
+    size | 1
+}
+
+impl Winograd {
+    /// The transformed windows of some rows of tiles: \[place, tile, channel\].
+    #[inline(always)]
+    fn transform(&self, source: &[f32], rows: &[(usize, usize)], transformed: &mut Vec<Lanes>) {
+        let (frame, columns) = (&self.from.frame, self.tiles()[1]);
+        let registers = frame.channels.div_ceil(LANES);
+        let matrix = apart(rows.len() * columns * registers);
+        transformed.resize(16 * matrix, [0.0; LANES]);
+        let mut to = 0;
+        for &(image, row) in rows {
+            for column in 0..columns {
+                let window = image * frame.len() + frame.place(2 * row + self.first, 2 * column + self.first);
+                for register in 0..registers {
+                    let pixel = |a: usize, b: usize| lanes_at(source, window + frame.place(a, b) + register * LANES);
+                    of_pixels(pixel, |index, lanes| transformed[index * matrix + to] = lanes);
+                    to += 1;
+                }
+            }
+        }
+    }
+
+    /// The results of 16 channels from the products at each place of each tile, as rows of pixels, two for each row of tiles.
+    /// Whether they are finite.
+    #[inline(always)]
+    fn combine<'a>(&self, tiles: usize, product: impl Fn(usize, usize) -> &'a Lanes, results: &mut Vec<Lanes>) -> bool {
+        let (width, columns) = (self.output[1], self.tiles()[1]);
+        results.resize(tiles / columns * 2 * width, [0.0; LANES]);
+        // 0 as long as all are finite.
+        let mut probe = [0.0; LANES];
+        for tile in 0..tiles {
+            let (row, column) = (tile / columns, tile % columns);
+            for (a, pixels) in of_products(|place| product(tile, place)).iter().enumerate() {
+                let first = (2 * row + a) * width + 2 * column;
+                let end = width.min(2 * column + 2) - 2 * column;
+                results[first..][..end].copy_from_slice(&pixels[..end]);
+                for lanes in pixels {
+                    probe.iter_mut().zip(lanes).for_each(|(probe, lane)| *probe += 0.0 * lane);
+                }
+            }
+        }
         probe.iter().all(|&probe| probe == 0.0)
+    }
+
+    /// Puts results of up to 16 channels into their planes.
+    fn store(&self, results: &[Lanes], rows: &[(usize, usize)], planes: Planes, to: &mut [f32]) {
+        let [height, width] = self.output;
+        let mut results = results;
+        // Those of one image at a time.
+        for rows in rows.chunk_by(|(one, _), (other, _)| one == other) {
+            let (image, first) = rows[0];
+            let targets: Vec<usize> = (2 * first * width..height.min(2 * (first + rows.len())) * width).collect();
+            let to = &mut to[(image * planes.all + planes.first) * planes.pixels..];
+            to_planes(results, 1, &targets, planes.channels, planes.pixels, to);
+            results = &results[rows.len() * 2 * width..];
+        }
     }
 }
 
