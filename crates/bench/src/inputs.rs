@@ -1,6 +1,7 @@
 //! What the works are done on: seeded, so that every run does the same.
 
 use candle_core::{Device, Tensor, Var};
+use isorate_kernels::cross_entropy;
 use isorate_models::{Activation, Mlp};
 use isorate_optim::{NamedParam, Role};
 use rand::distr::Distribution as _;
@@ -38,7 +39,7 @@ impl Training {
     }
 
     pub fn loss(&self) -> Result<Tensor> {
-        Ok(candle_nn::loss::cross_entropy(&self.mlp.forward(&self.images)?, &self.labels)?)
+        Ok(cross_entropy(&self.mlp.forward(&self.images)?, &self.labels)?)
     }
 
     /// Every weight matrix, the head among them, counts as a matrix, as in the experiments that study a rule.

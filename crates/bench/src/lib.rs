@@ -29,7 +29,7 @@ mod work;
 mod works;
 
 pub use error::{Error, Result};
-pub use measurement::{Effort, Measurement, measure};
+pub use measurement::{Effort, Measurement, measure, repeat};
 pub use select::select;
 pub use work::Work;
 pub use works::works;

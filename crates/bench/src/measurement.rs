@@ -55,9 +55,14 @@ const SHORTEST_MILLISECONDS: f64 = 2.0;
 ///
 /// # Errors
 /// Those of the operations.
-pub fn measure(works: &[Work], effort: &Effort, mut watch: impl FnMut(&str)) -> Result<Vec<Measurement>> {
+pub fn measure(works: &[Work], effort: &Effort, watch: impl FnMut(&str) + Send) -> Result<Vec<Measurement>> {
     // candle and rayon count the threads differently where neither is told; this gives rayon candle's number.
     candle_core::utils::init_global_threadpool();
+    // On a thread of rayon's pool, as training runs: from outside every parallel pass waits until one of them wakes up.
+    rayon::scope(|_| measure_here(works, effort, watch))
+}
+
+fn measure_here(works: &[Work], effort: &Effort, mut watch: impl FnMut(&str)) -> Result<Vec<Measurement>> {
     let (a, b) = (normal(MATMUL, MATMUL, 1)?, normal(MATMUL, MATMUL, 2)?);
     let mut product = || -> Result<()> {
         a.matmul(&b)?;
@@ -84,6 +89,24 @@ pub fn measure(works: &[Work], effort: &Effort, mut watch: impl FnMut(&str)) -> 
         measurements.push(Measurement::new(work, &mut products, &mut calls, candle_core::utils::get_num_threads()));
     }
     Ok(measurements)
+}
+
+/// Does a work again and again for some seconds, and says how many times: for a profiler.
+///
+/// # Errors
+/// Those of the operations.
+pub fn repeat(work: &Work, seconds: f64) -> Result<u32> {
+    candle_core::utils::init_global_threadpool();
+    rayon::scope(|_| {
+        let mut call = (work.prepare)()?;
+        let start = Instant::now();
+        let mut count = 0;
+        while start.elapsed().as_secs_f64() < seconds {
+            call()?;
+            count += 1;
+        }
+        Ok(count)
+    })
 }
 
 /// Calls in a round.

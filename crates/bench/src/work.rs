@@ -7,11 +7,11 @@ pub(crate) type Call = Box<dyn FnMut() -> Result<()>>;
 pub struct Work {
     pub(crate) name: String,
     pub(crate) flops: Option<f64>,
-    pub(crate) prepare: Box<dyn Fn() -> Result<Call>>,
+    pub(crate) prepare: Box<dyn Fn() -> Result<Call> + Send + Sync>,
 }
 
 impl Work {
-    pub(crate) fn new(name: impl Into<String>, prepare: impl Fn() -> Result<Call> + 'static) -> Self {
+    pub(crate) fn new(name: impl Into<String>, prepare: impl Fn() -> Result<Call> + Send + Sync + 'static) -> Self {
         Self { name: name.into(), flops: None, prepare: Box::new(prepare) }
     }
 

@@ -2,6 +2,7 @@
 
 use candle_core::Var;
 use candle_core::backprop::GradStore;
+use isorate_kernels::backward;
 use isorate_optim::{GroupRules, NamedParam, Optimizer, Orthogonalizer, Role, RuleConfig, Shampoo, Soap};
 
 use crate::Result;
@@ -121,7 +122,7 @@ fn batch(muon: &'static str, count: usize, side: usize, together: bool) -> Work 
 fn optimizer(name: &str, rule: RuleConfig) -> Work {
     Work::new(format!("optimizer/{name}"), move || {
         let training = Training::new()?;
-        let gradients = training.loss()?.backward()?;
+        let gradients = backward(&training.loss()?)?;
         let mut optimizer = Optimizer::new(training.params(), &GroupRules::uniform(rule.clone()))?;
         Ok(Box::new(move || {
             optimizer.step(&gradients)?;
@@ -138,7 +139,7 @@ fn gradients(with_backward: bool) -> Work {
         Ok(Box::new(move || {
             let loss = training.loss()?;
             if with_backward {
-                loss.backward()?;
+                backward(&loss)?;
             }
             Ok(())
         }))

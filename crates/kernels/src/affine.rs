@@ -6,45 +6,63 @@
 //! the same bits either way; a test holds that.
 
 use candle_core::backend::BackendStorage as _;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
-/// `x Wᵀ + b` for x \[batch, in\], W \[out, in\] and b \[out\].
+use crate::Threads;
+use crate::graph::{apply2, apply3};
+
+/// `x Wᵀ + b` for x \[…, in\], W \[out, in\] and b \[out\]: \[…, out\].
 pub fn affine(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
     let single = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
-    let fused = x.rank() == 2 && single(x) && single(weight) && bias.is_none_or(single);
+    let fused = (x.rank() == 2 || x.is_contiguous()) && single(x) && single(weight) && bias.is_none_or(single);
     match bias {
-        Some(bias) if fused => x.apply_op3(weight, bias, Affine),
-        None if fused => x.apply_op2(weight, Affine),
+        Some(bias) if fused => apply3(x, weight, bias, Affine),
+        None if fused => apply2(x, weight, Affine),
         _ => composed(x, weight, bias),
     }
 }
 
 fn composed(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-    let y = x.matmul(&weight.t()?)?;
-    match bias {
-        Some(bias) => y.broadcast_add(bias),
-        None => Ok(y),
-    }
+    let y = rows(x)?.matmul(&weight.t()?)?;
+    let y = match bias {
+        Some(bias) => y.broadcast_add(bias)?,
+        None => y,
+    };
+    let mut shape = x.dims().to_vec();
+    *shape.last_mut().unwrap_or(&mut 0) = y.dim(D::Minus1)?;
+    y.reshape(shape)
+}
+
+/// \[…, n\] as a matrix with n columns.
+fn rows(tensor: &Tensor) -> Result<Tensor> {
+    if tensor.rank() == 2 { Ok(tensor.clone()) } else { tensor.reshape(((), tensor.dim(D::Minus1)?)) }
 }
 
 struct Affine;
 
 impl Affine {
-    /// `x Wᵀ`, \[batch, out\].
-    fn product(x: &CpuStorage, x_layout: &Layout, w: &CpuStorage, w_layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let ((batch, inputs), (outputs, columns)) = (x_layout.shape().dims2()?, w_layout.shape().dims2()?);
-        if inputs != columns {
-            bail!("an affine map with weights [{outputs}, {columns}] takes {columns} inputs, not {inputs}");
-        }
-        let y = x.matmul(w, (1, batch, outputs, inputs), x_layout, &w_layout.transpose(0, 1)?)?;
-        Ok((y, (batch, outputs).into()))
+    /// `x Wᵀ`, \[…, out\], and the number of outputs.
+    fn product(x: &CpuStorage, x_layout: &Layout, w: &CpuStorage, w_layout: &Layout) -> Result<(CpuStorage, Shape, usize)> {
+        let (outputs, columns) = w_layout.shape().dims2()?;
+        let Some((&inputs, leading)) = x_layout.dims().split_last().filter(|&(&inputs, _)| inputs == columns) else {
+            bail!("an affine map with weights [{outputs}, {columns}] takes {columns} inputs, not {:?}", x_layout.shape());
+        };
+        let batch = leading.iter().product();
+        let matrix = match leading {
+            [_] => x_layout.clone(),
+            _ => Layout::contiguous_with_offset((batch, inputs), x_layout.start_offset()),
+        };
+        let y = x.matmul(w, (1, batch, outputs, inputs), &matrix, &w_layout.transpose(0, 1)?)?;
+        Ok((y, [leading, &[outputs]].concat().into(), outputs))
     }
 
-    /// The gradients of x and W, where G \[batch, out\] is that of the result: `G W` and `Gᵀ x`.
+    /// The gradients of x and W, where G \[…, out\] is that of the result: `G W` and `Gᵀ x`.
     fn gradients(x: &Tensor, weight: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         // Data lead to no variable: their gradient would be thrown away. Detached, the results keep no graph alive.
-        let of_x = if x.track_op() { Some(grad.matmul(&weight.detach())?) } else { None };
-        Ok((of_x, Some(grad.t()?.matmul(&x.detach())?)))
+        let grad = rows(&grad.detach())?;
+        let of_x = if x.track_op() { Some(grad.matmul(&weight.detach())?.reshape(x.shape())?) } else { None };
+        let of_weight = if weight.track_op() { Some(grad.t()?.matmul(&rows(&x.detach())?)?) } else { None };
+        Ok((of_x, of_weight))
     }
 }
 
@@ -54,7 +72,8 @@ impl CustomOp2 for Affine {
     }
 
     fn cpu_fwd(&self, x: &CpuStorage, x_layout: &Layout, w: &CpuStorage, w_layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        Self::product(x, x_layout, w, w_layout)
+        let (y, shape, _) = Self::product(x, x_layout, w, w_layout)?;
+        Ok((y, shape))
     }
 
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
@@ -76,15 +95,10 @@ impl CustomOp3 for Affine {
         b: &CpuStorage,
         b_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (mut y, shape) = Self::product(x, x_layout, w, w_layout)?;
-        let outputs = shape.dims()[1];
+        let (mut y, shape, outputs) = Self::product(x, x_layout, w, w_layout)?;
         match (&mut y, b, b_layout.contiguous_offsets()) {
             (CpuStorage::F32(y), CpuStorage::F32(b), Some((start, end))) if end - start == outputs => {
-                for row in y.chunks_exact_mut(outputs) {
-                    for (y, b) in row.iter_mut().zip(&b[start..end]) {
-                        *y += b;
-                    }
-                }
+                add_to_rows(y, &b[start..end]);
             }
             _ => bail!("an affine map to {outputs} outputs needs a contiguous bias of that length, not {:?}", b_layout.shape()),
         }
@@ -95,38 +109,53 @@ impl CustomOp3 for Affine {
         &self,
         x: &Tensor,
         weight: &Tensor,
-        _: &Tensor,
+        bias: &Tensor,
         _: &Tensor,
         grad: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let (of_x, of_weight) = Self::gradients(x, weight, grad)?;
-        Ok((of_x, of_weight, Some(column_sums(grad)?)))
+        Ok((of_x, of_weight, if bias.track_op() { Some(column_sums(&rows(&grad.detach())?)?) } else { None }))
     }
+}
+
+/// Numbers that are worth a thread of their own.
+const PART: usize = 1 << 14;
+
+/// Adds `bias` to each row of a matrix.
+fn add_to_rows(matrix: &mut [f32], bias: &[f32]) {
+    let columns = bias.len().max(1);
+    let threads = if matrix.len() > 2 * PART { Threads::All } else { Threads::One };
+    threads.chunks(matrix, (PART / columns).max(1) * columns, |_, rows| {
+        for row in rows.chunks_exact_mut(columns) {
+            for (y, b) in row.iter_mut().zip(bias) {
+                *y += b;
+            }
+        }
+    });
 }
 
 /// The sum of the rows of a matrix, one after the other.
 fn column_sums(matrix: &Tensor) -> Result<Tensor> {
-    let (_, columns) = matrix.dims2()?;
+    let (height, columns) = matrix.dims2()?;
     let mut sums = vec![0.0_f32; columns];
     {
         let (storage, layout) = matrix.storage_and_layout();
-        let (CpuStorage::F32(values), Some((start, end))) = (storage_on_cpu(&storage)?, layout.contiguous_offsets()) else {
+        let (Storage::Cpu(CpuStorage::F32(values)), Some((start, end))) = (&*storage, layout.contiguous_offsets()) else {
             return matrix.sum(0);
         };
-        for row in values[start..end].chunks_exact(columns) {
-            for (sum, value) in sums.iter_mut().zip(row) {
-                *sum += value;
+        let values = &values[start..end];
+        // Each thread has columns of its own, so a sum is the same for any number of them.
+        let (threads, width) =
+            if values.len() > 2 * PART { (Threads::All, (PART / height).next_multiple_of(16)) } else { (Threads::One, columns) };
+        threads.chunks(&mut sums, width.max(1), |index, sums| {
+            for row in values.chunks_exact(columns) {
+                for (sum, value) in sums.iter_mut().zip(&row[index * width..]) {
+                    *sum += value;
+                }
             }
-        }
+        });
     }
     Tensor::from_vec(sums, columns, matrix.device())
-}
-
-fn storage_on_cpu(storage: &candle_core::Storage) -> Result<&CpuStorage> {
-    match storage {
-        candle_core::Storage::Cpu(storage) => Ok(storage),
-        _ => bail!("an affine map on the CPU got a gradient from another device"),
-    }
 }
 
 #[cfg(test)]
@@ -201,7 +230,7 @@ mod tests {
         let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
         for bias in [None, Some(zeros(&[3]))] {
             let error = affine(&zeros(&[2, 5]), &zeros(&[3, 4]), bias.as_ref()).unwrap_err().to_string();
-            assert!(error.contains("takes 4 inputs, not 5"), "{error}");
+            assert!(error.contains("takes 4 inputs, not [2, 5]"), "{error}");
         }
         let error = affine(&zeros(&[2, 4]), &zeros(&[3, 4]), Some(&zeros(&[2]))).unwrap_err().to_string();
         assert!(error.contains("bias"), "{error}");

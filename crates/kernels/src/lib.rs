@@ -8,26 +8,39 @@
 #![allow(clippy::inline_always, reason = "code that is inlined is compiled for the instructions of its caller")]
 
 mod activation;
+mod add;
 mod affine;
 mod attention;
 mod batch_norm;
 pub mod bf16;
 mod conv;
 mod cross_entropy;
+mod elementwise;
+mod embedding;
+mod fresh;
 mod gelu;
-mod instructions;
+mod graph;
 mod layer_norm;
+mod linear_cross_entropy;
 mod pool;
 mod product;
+mod simd;
+#[cfg(test)]
+mod testing;
 mod threads;
+mod values;
 
 pub use activation::{add_relu, relu};
+pub use add::add;
 pub use affine::affine;
 pub use attention::causal_attention;
-pub use batch_norm::{BatchNormed, batch_norm, batch_norm_with};
+pub use batch_norm::{BatchNormed, batch_norm, batch_norm_add_relu, batch_norm_with};
 pub use conv::{Conv2d, conv2d};
 pub use cross_entropy::cross_entropy;
+pub use embedding::embedding;
 pub use gelu::{gelu, gelu_tanh};
+pub use graph::backward;
 pub use layer_norm::layer_norm;
+pub use linear_cross_entropy::linear_cross_entropy;
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
 pub use threads::Threads;

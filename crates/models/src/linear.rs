@@ -2,6 +2,9 @@ use candle_core::{Device, Result, Tensor, Var};
 use isorate_kernels::affine;
 use rand::Rng;
 
+use crate::init::{constant, normal};
+use crate::{Mode, Parameter, ParameterKind};
+
 /// An affine map `y = x Wᵀ + b`, W: \[out, in\], b: \[out\], x: \[batch, in\], all `f32`.
 #[derive(Clone, Debug)]
 pub struct Linear {
@@ -19,9 +22,20 @@ impl Linear {
         Ok(Self { weight, bias })
     }
 
+    /// Draws weights from N(0, `std`²); biases are 0.
+    pub(crate) fn normal(inputs: usize, outputs: usize, std: f64, rng: &mut impl Rng, device: &Device) -> Result<Self> {
+        let weight = normal((outputs, inputs), std, rng, device)?;
+        Ok(Self { weight, bias: Some(constant(0.0, outputs, device)?) })
+    }
+
     /// `x Wᵀ + b`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        affine(x, &self.weight, self.bias.as_deref())
+        self.forward_in(x, Mode::Train)
+    }
+
+    /// The same, without a way back to W and b when evaluating.
+    pub fn forward_in(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        affine(x, &mode.of(&self.weight), self.bias.as_ref().map(|bias| mode.of(bias)).as_ref())
     }
 
     /// W, \[out, in\].
@@ -32,5 +46,12 @@ impl Linear {
     /// b, \[out\], if the map has one.
     pub fn bias(&self) -> Option<&Var> {
         self.bias.as_ref()
+    }
+
+    /// W and b under their names in the layer called `layer`.
+    pub(crate) fn parameters(&self, layer: &str, kind: ParameterKind) -> Vec<Parameter> {
+        let weight = Parameter::new(format!("{layer}.weight"), kind, &self.weight);
+        let bias = self.bias.as_ref().map(|bias| Parameter::new(format!("{layer}.bias"), ParameterKind::Vector, bias));
+        std::iter::once(weight).chain(bias).collect()
     }
 }

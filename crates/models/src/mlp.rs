@@ -2,7 +2,7 @@ use candle_core::{Device, Result, Tensor, Var};
 use isorate_kernels::relu;
 use rand::Rng;
 
-use crate::Linear;
+use crate::{Linear, Mode, Model, Parameter, ParameterKind};
 
 /// What stands between the layers of an [`Mlp`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,14 +51,7 @@ impl Mlp {
 
     /// Logits \[batch, classes\] for inputs \[batch, `widths[0]`\].
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let mut x = self.layers[0].forward(x)?;
-        for layer in &self.layers[1..] {
-            x = layer.forward(&match self.activation {
-                Activation::Relu => relu(&x)?,
-                Activation::Identity => x,
-            })?;
-        }
-        Ok(x)
+        self.logits(x, Mode::Train)
     }
 
     /// The layers, from the input on.
@@ -68,12 +61,30 @@ impl Mlp {
 
     /// All parameters with their names, from the input on.
     pub fn named_parameters(&self) -> Vec<(String, Var)> {
-        let mut named = Vec::with_capacity(2 * self.layers.len());
-        for (i, layer) in self.layers.iter().enumerate() {
-            named.push((format!("layers.{i}.weight"), layer.weight().clone()));
-            named.extend(layer.bias().map(|bias| (format!("layers.{i}.bias"), bias.clone())));
+        self.parameters().into_iter().map(|parameter| (parameter.name, parameter.var)).collect()
+    }
+}
+
+impl Model for Mlp {
+    fn logits(&self, inputs: &Tensor, mode: Mode) -> Result<Tensor> {
+        let mut x = self.layers[0].forward_in(inputs, mode)?;
+        for layer in &self.layers[1..] {
+            let hidden = match self.activation {
+                Activation::Relu => relu(&x)?,
+                Activation::Identity => x,
+            };
+            x = layer.forward_in(&hidden, mode)?;
         }
-        named
+        Ok(x)
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let last = self.layers.len() - 1;
+        let of_layer = |(i, layer): (usize, &Linear)| {
+            let kind = if i == last { ParameterKind::Head } else { ParameterKind::Matrix };
+            layer.parameters(&format!("layers.{i}"), kind)
+        };
+        self.layers.iter().enumerate().flat_map(of_layer).collect()
     }
 }
 

@@ -29,6 +29,7 @@ mod reduce;
 mod replay;
 mod rules;
 mod schedule;
+mod several;
 mod state;
 mod state_file;
 mod unit;

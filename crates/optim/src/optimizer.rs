@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 
 use candle_core::backprop::GradStore;
 use candle_core::{DType, Tensor, TensorId, Var};
+use isorate_kernels::backward;
 use rayon::prelude::*;
 use together::Together;
 
@@ -160,6 +161,15 @@ impl Optimizer {
     /// infinity and [`Error::GradientMismatch`] when one does not fit; all weights and states are then as before.
     /// [`Error::Update`] when the device or a decomposition fails in the middle of the step.
     pub fn step(&mut self, gradients: &GradStore) -> Result<()> {
+        if self.slots.iter().all(|slot| slot.var.device().is_cpu()) {
+            // Once into rayon's pool: from outside every pass would wait until a thread there wakes up.
+            rayon::scope(|_| self.step_here(gradients))
+        } else {
+            self.step_here(gradients)
+        }
+    }
+
+    fn step_here(&mut self, gradients: &GradStore) -> Result<()> {
         let ready: Vec<Option<Tensor>> = self.slots.iter().map(|slot| slot.checked_gradient(gradients)).collect::<Result<_>>()?;
         if ready.iter().all(Option::is_none) {
             return Err(Error::NoGradients { parameters: self.slots.len() });
@@ -188,12 +198,12 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Backpropagates `loss` and makes a step.
+    /// Backpropagates `loss`, by [`isorate_kernels::backward`], and makes a step.
     ///
     /// # Errors
     /// Those of candle's `backward` and of [`Optimizer::step`].
     pub fn backward_step(&mut self, loss: &Tensor) -> Result<()> {
-        self.step(&loss.backward()?)
+        self.step(&backward(loss)?)
     }
 
     /// Multiplies the learning rate of every rule by `factor` from now on, for schedules. Starts at 1; not cumulative.

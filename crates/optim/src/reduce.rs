@@ -11,57 +11,68 @@ use crate::elementwise::{PIECE, Real, contiguous};
 
 /// Whether every element of a contiguous tensor is finite: one pass.
 pub(crate) fn all_finite(tensor: &Tensor) -> Result<bool> {
-    fn slice_is_finite<T: Real>(data: &[T]) -> bool {
-        // `&`, not `&&`: without the early exit the loop runs in vector registers.
-        data.par_chunks(PIECE).all(|piece| piece.iter().fold(true, |finite, x| finite & x.finite()))
-    }
-    {
-        let (storage, layout) = tensor.storage_and_layout();
-        match &*storage {
-            Storage::Cpu(CpuStorage::F32(data)) => {
-                return Ok(slice_is_finite(contiguous(data, layout)?));
-            }
-            Storage::Cpu(CpuStorage::F64(data)) => {
-                return Ok(slice_is_finite(contiguous(data, layout)?));
-            }
-            _ => {}
-        }
-    }
-    Ok(scalar(&zero_if_finite(tensor)?)? == 0.0)
+    Ok(first_not_finite([tensor])?.is_none())
 }
 
-/// The index of the first contiguous tensor that holds a NaN or an infinity.
+/// The index of the first contiguous tensor that holds a NaN or an infinity: one pass over all of them.
 ///
 /// Reading one number from a device waits until all work there is done. So tensors on a device are judged there, and the
 /// verdicts of all of them are read together.
 pub(crate) fn first_not_finite<'a>(tensors: impl IntoIterator<Item = &'a Tensor>) -> Result<Option<usize>> {
-    let mut first = usize::MAX;
     let mut elsewhere: Vec<(Device, Vec<usize>, Vec<Tensor>)> = Vec::new();
+    let mut here = Vec::new();
     for (index, tensor) in tensors.into_iter().enumerate() {
         let device = tensor.device();
-        if !device.is_cpu() {
+        if device.is_cpu() && matches!(tensor.dtype(), DType::F32 | DType::F64) {
+            here.push((index, tensor.storage_and_layout()));
+        } else {
             let place = elsewhere.iter().position(|(other, ..)| other.same_device(device)).unwrap_or_else(|| {
                 elsewhere.push((device.clone(), Vec::new(), Vec::new()));
                 elsewhere.len() - 1
             });
             elsewhere[place].1.push(index);
             elsewhere[place].2.push(zero_if_finite(tensor)?);
-        } else if first == usize::MAX && !all_finite(tensor)? {
-            first = index;
         }
     }
+    let mut all = Vec::new();
+    for (index, (storage, layout)) in &here {
+        match &**storage {
+            Storage::Cpu(CpuStorage::F32(data)) => {
+                all.extend(contiguous(data, layout)?.chunks(PIECE).map(|data| (*index, Piece::F32(data))));
+            }
+            Storage::Cpu(CpuStorage::F64(data)) => {
+                all.extend(contiguous(data, layout)?.chunks(PIECE).map(|data| (*index, Piece::F64(data))));
+            }
+            _ => {}
+        }
+    }
+    let bad = |(index, piece): &(usize, Piece<'_>)| (!piece.is_finite()).then_some(*index);
+    let mut first = all.par_iter().filter_map(bad).min();
     for (_, indices, verdicts) in elsewhere {
         let verdicts = Tensor::stack(&verdicts, 0)?.to_vec1::<f32>()?;
-        first = indices
-            .into_iter()
-            .zip(verdicts)
-            .filter(|(_, verdict)| *verdict != 0.0)
-            .map(|(i, _)| i)
-            .chain([first])
-            .min()
-            .unwrap_or(first);
+        let bad = indices.into_iter().zip(verdicts).filter(|(_, verdict)| *verdict != 0.0).map(|(index, _)| index);
+        first = bad.chain(first).min();
     }
-    Ok((first != usize::MAX).then_some(first))
+    Ok(first)
+}
+
+/// Some elements of a tensor on the CPU.
+enum Piece<'a> {
+    F32(&'a [f32]),
+    F64(&'a [f64]),
+}
+
+impl Piece<'_> {
+    fn is_finite(&self) -> bool {
+        // `&`, not `&&`: without the early exit the loop runs in vector registers.
+        fn all<T: Real>(data: &[T]) -> bool {
+            data.iter().fold(true, |finite, x| finite & x.finite())
+        }
+        match self {
+            Self::F32(data) => all(data),
+            Self::F64(data) => all(data),
+        }
+    }
 }
 
 /// A number on the tensor's device, f32: 0 where every element is finite, otherwise NaN.

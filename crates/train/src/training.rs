@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::{Device, Tensor};
 use isorate_data::stream;
+use isorate_kernels::cross_entropy;
 use isorate_models::Mlp;
 use isorate_optim::{GroupRules, NamedParam, Optimizer, Role};
 use isorate_results::{Outcome, Record};
@@ -67,7 +68,7 @@ impl TrainingRun {
             for (i, batch) in order.chunks(self.batch_size).enumerate() {
                 stop.check()?;
                 let batch = Tensor::from_slice(batch, batch.len(), device)?;
-                let loss = candle_nn::loss::cross_entropy(
+                let loss = cross_entropy(
                     &model.forward(&data.train.index_select(&batch, 0)?)?,
                     &data.train_labels.index_select(&batch, 0)?,
                 )?;
@@ -75,7 +76,7 @@ impl TrainingRun {
                 if !value.is_finite() {
                     return finished(log.records, Outcome::Diverged { step, reason: format!("the training loss is {value}") });
                 }
-                match optimizer.step(&loss.backward()?) {
+                match optimizer.backward_step(&loss) {
                     Ok(()) => {}
                     Err(error @ isorate_optim::Error::NonFiniteGradient { .. }) => {
                         return finished(log.records, Outcome::Diverged { step, reason: error.to_string() });

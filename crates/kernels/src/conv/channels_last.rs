@@ -1,6 +1,7 @@
 //! Images with the channels of a pixel side by side, and back.
 
-use crate::product::{LANES, Lanes, transpose};
+use crate::product::{Lanes, transpose};
+use crate::simd::LANES;
 
 /// Puts the channels of each pixel of an image side by side: `out[places[pixel] + channel] = planes[channel·pixels + pixel]`.
 pub(crate) fn from_planes(planes: &[f32], channels: usize, places: &[usize], out: &mut [f32]) {

@@ -5,9 +5,9 @@ use std::cell::Cell;
 use rayon::prelude::*;
 
 use crate::conv::channels_last::to_planes;
-use crate::conv::source::{Planes, Source};
-use crate::instructions::{Instructions, Processor, Task};
-use crate::product::{LANES, Lanes, Panels, Piece, Rows, blocks, groups, multiply, room};
+use crate::conv::source::{Planes, Source, repeated};
+use crate::product::{Lanes, Panels, Piece, Rows, blocks, groups, multiply, room};
+use crate::simd::{Form, Kernel, LANES};
 
 /// Pixels of a result that a thread takes at least, where there are as many: weights are read once for them.
 const FEWEST: usize = 128;
@@ -59,7 +59,7 @@ pub(crate) struct Correlation {
 
 impl Correlation {
     /// Pixels that belong to no class are left as they are.
-    pub fn run(mut self, from: &[f32], to: &mut [f32], instructions: Instructions) {
+    pub fn run(mut self, from: &[f32], to: &mut [f32], form: Form) {
         let (from_size, to_size) = (self.from.image(), self.to.all * self.to.pixels);
         if to.is_empty() || from.is_empty() {
             return;
@@ -70,14 +70,9 @@ impl Correlation {
             class.targets = repeated(&class.targets, images, to_size);
         }
         to.par_chunks_mut(images * to_size).zip(from.par_chunks(images * from_size)).with_max_len(1).for_each(|(to, from)| {
-            instructions.run(Images { correlation: &self, from, to });
+            form.run(Images { correlation: &self, from, to });
         });
     }
-}
-
-/// The positions in each of some images of one size.
-fn repeated(positions: &[usize], images: usize, size: usize) -> Vec<usize> {
-    (0..images).flat_map(|image| positions.iter().map(move |position| image * size + position)).collect()
 }
 
 /// Buffers that are used again.
@@ -99,11 +94,23 @@ struct Images<'a> {
     to: &'a mut [f32],
 }
 
-impl Task for Images<'_> {
+impl Kernel for Images<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<P: Processor>(self, processor: P) {
+    fn run<const FMA: bool>(self) {
+        self.run_as::<FMA, false>();
+    }
+
+    #[inline(always)]
+    fn run_wide(self) {
+        self.run_as::<true, true>();
+    }
+}
+
+impl Images<'_> {
+    #[inline(always)]
+    fn run_as<const FMA: bool, const WIDE: bool>(self) {
         let Correlation { from, to, classes } = self.correlation;
         let Scratch { mut source, mut sums, mut copied } = SCRATCH.take();
         let images = self.from.len() / from.image();
@@ -122,10 +129,10 @@ impl Task for Images<'_> {
                     }
                     rows = Rows { source: &copied, starts: &compact.starts[..windows.len()], blocks: &compact.blocks };
                 }
-                for panels in groups::<P>(class.weights.count()) {
+                for panels in groups::<WIDE>(class.weights.count()) {
                     let columns = panels.clone().map(|panel| class.weights.panel(panel));
                     sums.resize(room(windows.len(), panels.len()), [0.0; LANES]);
-                    multiply(processor, &rows, columns, &mut sums);
+                    multiply::<FMA, WIDE>(&rows, columns, &mut sums);
                     for (index, first) in panels.clone().map(|panel| panel * LANES).enumerate() {
                         let planes = &mut self.to[(to.first + first) * to.pixels..];
                         to_planes(&sums[index..], panels.len(), targets, LANES.min(to.channels - first), to.pixels, planes);

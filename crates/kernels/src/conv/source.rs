@@ -1,7 +1,7 @@
 //! Images as windows see them: with the channels of a pixel side by side, in a frame of zeros.
 
 use crate::conv::channels_last::from_planes;
-use crate::product::LANES;
+use crate::simd::LANES;
 
 /// Some of the channels of images [N, channels, pixels].
 #[derive(Clone, Copy, Debug)]
@@ -68,4 +68,9 @@ impl Source {
             from_planes(&image[planes.first * planes.pixels..], planes.channels, places, out);
         }
     }
+}
+
+/// The positions in each of some images of one size.
+pub(crate) fn repeated(positions: &[usize], images: usize, size: usize) -> Vec<usize> {
+    (0..images).flat_map(|image| positions.iter().map(move |position| image * size + position)).collect()
 }

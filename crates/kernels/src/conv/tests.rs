@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Conv2d, composed, conv2d};
 use crate::conv::sizes::Sizes;
-use crate::instructions::Instructions;
+use crate::simd::Form;
 
 fn uniform(count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
@@ -68,29 +68,25 @@ impl Case {
         }
     }
 
-    fn ours(&self, instructions: Instructions) -> Three<f32> {
+    fn ours(&self, form: Form) -> Three<f32> {
         [
-            self.sizes.convolve(&self.x, &self.weight, instructions),
-            self.sizes.input_gradients(&self.grad, &self.weight, instructions),
-            self.sizes.weight_gradients(&self.x, &self.grad, instructions),
+            self.sizes.convolve(&self.x, &self.weight, form),
+            self.sizes.input_gradients(&self.grad, &self.weight, form),
+            self.sizes.weight_gradients(&self.x, &self.grad, form),
         ]
     }
 
     fn check(&self) {
         let (expected, magnitudes) = self.by_definition();
-        for instructions in Instructions::all() {
+        for form in Form::ALL {
             for (name, (ours, (expected, magnitudes))) in
-                ["y", "x'", "w'"].iter().zip(self.ours(instructions).iter().zip(expected.iter().zip(&magnitudes)))
+                ["y", "x'", "w'"].iter().zip(self.ours(form).iter().zip(expected.iter().zip(&magnitudes)))
             {
                 assert_eq!(ours.len(), expected.len());
                 for (index, ((ours, expected), magnitude)) in ours.iter().zip(expected).zip(magnitudes).enumerate() {
                     let error = (f64::from(*ours) - expected).abs();
                     let allowed = 1e-6 * magnitude + 1e-30;
-                    assert!(
-                        error <= allowed,
-                        "{name}[{index}] is {ours}, not {expected}, with {instructions:?} for {:?}",
-                        self.sizes
-                    );
+                    assert!(error <= allowed, "{name}[{index}] is {ours}, not {expected}, with {form:?} for {:?}", self.sizes);
                 }
             }
         }
@@ -154,7 +150,7 @@ fn sizes_of_networks() {
 fn gradients_are_finite_differences() {
     let conv = Conv2d { stride: 2, padding: 1, groups: 2 };
     let mut case = Case::new([2, 6, 7, 6], [4, 3, 3, 3], conv, 9).unwrap();
-    let [_, of_x, of_weight] = case.ours(Instructions::best());
+    let [_, of_x, of_weight] = case.ours(Form::Best);
     let loss = |case: &Case| {
         let mut sum = 0.0;
         case.terms(|y, x, w| sum += f64::from(case.grad[y]) * f64::from(case.x[x]) * f64::from(case.weight[w]));
@@ -188,8 +184,7 @@ fn results_do_not_depend_on_the_number_of_threads() {
         let case = Case::new(x, weight, Conv2d { stride, padding: 1, groups: 1 }, 4).unwrap();
         let of_threads = |count: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(count).build().unwrap();
-            pool.install(|| case.ours(Instructions::best()))
-                .map(|numbers| numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>())
+            pool.install(|| case.ours(Form::Best)).map(|numbers| numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>())
         };
         let one = of_threads(1);
         for count in [2, 3, 7] {
@@ -280,8 +275,8 @@ fn what_is_not_finite_passes_through() {
         case.x[x] = special;
         case.grad[grad] = special;
         let (expected, _) = case.by_definition();
-        for instructions in Instructions::all() {
-            for (ours, expected) in case.ours(instructions).iter().zip(&expected) {
+        for form in Form::ALL {
+            for (ours, expected) in case.ours(form).iter().zip(&expected) {
                 let mut count = 0;
                 for (index, (&ours, &expected)) in ours.iter().zip(expected).enumerate() {
                     // The same infinity, or no number.

@@ -15,8 +15,8 @@ use rayon::prelude::*;
 
 use crate::conv::channels_last::{lanes_at, to_planes};
 use crate::conv::source::{Frame, Planes, Source};
-use crate::instructions::{Instructions, Processor, Task};
-use crate::product::{LANES, Lanes, Panels, Piece, Rows, blocks, groups, lanes_of, multiply, room};
+use crate::product::{Lanes, Panels, Piece, Rows, blocks, groups, lanes_of, multiply, room};
+use crate::simd::{Form, Kernel, LANES};
 
 /// Tiles that are taken at a time, where there are as many in some rows of them: their 16·C transformed numbers, and 16·64 products
 /// of them, fit the cache.
@@ -72,12 +72,12 @@ impl Winograd {
     }
 
     /// Whether all results are finite.
-    pub fn run(&self, from: &[f32], to: &mut [f32], instructions: Instructions) -> bool {
+    pub fn run(&self, from: &[f32], to: &mut [f32], form: Form) -> bool {
         let (from_size, to_size) = (self.from.image(), self.to.all * self.to.pixels);
         let images = TILES.div_ceil(self.tiles().iter().product());
         let finite = AtomicBool::new(true);
         to.par_chunks_mut(images * to_size).zip(from.par_chunks(images * from_size)).with_max_len(1).for_each(|(to, from)| {
-            if !instructions.run(Images { winograd: self, from, to }) {
+            if !form.run(Images { winograd: self, from, to }) {
                 finite.store(false, Ordering::Relaxed);
             }
         });
@@ -121,11 +121,23 @@ struct Images<'a> {
     to: &'a mut [f32],
 }
 
-impl Task for Images<'_> {
+impl Kernel for Images<'_> {
     type Output = bool;
 
     #[inline(always)]
-    fn run<P: Processor>(self, processor: P) -> bool {
+    fn run<const FMA: bool>(self) -> bool {
+        self.run_as::<FMA, false>()
+    }
+
+    #[inline(always)]
+    fn run_wide(self) -> bool {
+        self.run_as::<true, true>()
+    }
+}
+
+impl Images<'_> {
+    #[inline(always)]
+    fn run_as<const FMA: bool, const WIDE: bool>(self) -> bool {
         let Winograd { from, to, weights, .. } = self.winograd;
         let [tile_rows, tile_columns] = self.winograd.tiles();
         let mut scratch = SCRATCH.take();
@@ -141,14 +153,14 @@ impl Task for Images<'_> {
             let tiles = rows.len() * tile_columns;
             self.winograd.transform(source, rows, transformed);
             let starts: Vec<usize> = (0..tiles).map(|tile| tile * channels.next_multiple_of(LANES)).collect();
-            for panels in groups::<P>(weights.count()) {
+            for panels in groups::<WIDE>(weights.count()) {
                 let matrix = apart(room(tiles, panels.len()));
                 products.resize(16 * matrix, [0.0; LANES]);
                 let sources = transformed.chunks_exact(transformed.len() / 16);
                 for (index, (source, products)) in sources.zip(products.chunks_exact_mut(matrix)).enumerate() {
                     let rows = Rows { source: source.as_flattened(), starts: &starts, blocks: &blocks };
                     let columns = panels.clone().map(|panel| &weights.panel(panel)[index * channels..][..channels]);
-                    multiply(processor, &rows, columns, products);
+                    multiply::<FMA, WIDE>(&rows, columns, products);
                 }
                 for (index, panel) in panels.clone().enumerate() {
                     let product = |tile: usize, place: usize| &products[place * matrix + tile * panels.len() + index];

@@ -1,7 +1,8 @@
 //! Squares of 16×16 numbers, turned around.
 #![allow(unsafe_code, reason = "intrinsics, and code for processors that have them")]
 
-use crate::product::{LANES, Lanes};
+use crate::product::Lanes;
+use crate::simd::LANES;
 
 /// Columns to rows: `out[i][j] = rows[j][i]`.
 #[inline]

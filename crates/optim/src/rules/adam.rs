@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{Check, Rule, zeros};
 use crate::Result;
 use crate::config::{Hyper, Param};
-use crate::elementwise::{AdamStep, AverageSquare, ScaledAdd, update2, update3, updated2};
+use crate::elementwise::{AdamStep, AverageSquare, ScaledAdd, updated2};
+use crate::several::{AdamUpdate, update_all};
 use crate::state::State;
 
 /// Adam, as `torch.optim.Adam` defines it (D. Kingma, J. Ba, 2015).
@@ -160,10 +161,12 @@ impl Moments {
     /// W ← keep·W − lr·m̂/(√v̂ + ε)
     pub(super) fn step(&mut self, weight: &Var, gradient: &Tensor, lr: f64, keep: f64) -> Result<()> {
         self.powers = (self.powers.0 * self.beta1, self.powers.1 * self.beta2);
-        update2(&ScaledAdd { keep: self.beta1, scale: 1.0 - self.beta1 }, &self.first, gradient)?;
-        update2(&AverageSquare { keep: self.beta2 }, &self.second, gradient)?;
-        let step = lr / (1.0 - self.powers.0);
-        let root = (1.0 - self.powers.1).sqrt();
-        update3(&AdamStep { keep, step, root, eps: self.eps }, weight, &self.first, &self.second)
+        let (step, root) = (lr / (1.0 - self.powers.0), (1.0 - self.powers.1).sqrt());
+        let update = AdamUpdate {
+            first: ScaledAdd { keep: self.beta1, scale: 1.0 - self.beta1 },
+            second: AverageSquare { keep: self.beta2 },
+            step: AdamStep { keep, step, root, eps: self.eps },
+        };
+        update_all(&update, [weight, &self.first, &self.second], gradient)
     }
 }

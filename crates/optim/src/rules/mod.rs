@@ -16,6 +16,7 @@ mod specgd;
 use candle_core::{Tensor, Var};
 
 use crate::elementwise::{ScaledAdd, update2, updated2};
+use crate::several::{NesterovUpdate, update_all};
 use crate::state::{State, StateProblem};
 use crate::{Error, Orthogonalizer, Result};
 
@@ -106,6 +107,19 @@ impl Momentum {
         match &self.average {
             None => Ok(gradient.clone()),
             Some(average) => updated2(&ScaledAdd { keep: self.beta, scale: 1.0 - self.beta }, average, gradient),
+        }
+    }
+
+    /// Takes the gradient in and returns (1 − β)g + βM, a tensor of its own.
+    pub fn update_looking_ahead(&mut self, gradient: &Tensor) -> Result<Tensor> {
+        match &self.average {
+            None => Ok(gradient.clone()),
+            Some(average) => {
+                let ahead = zeros(average)?;
+                let update = NesterovUpdate(ScaledAdd { keep: self.beta, scale: 1.0 - self.beta });
+                update_all(&update, [average, &ahead], gradient)?;
+                Ok(ahead.as_detached_tensor())
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Check, Momentum, Orthogonalized, Rule, orthogonalized_step};
 use crate::config::{Hyper, Param};
-use crate::elementwise::{ScaledAdd, update2, updated2};
+use crate::elementwise::{ScaledAdd, update2};
 use crate::orthogonalize::{IterationDtype, Name, OrthogonalizerSettings};
 use crate::state::State;
 use crate::{NewtonSchulz, Orthogonalizer, Result};
@@ -161,13 +161,10 @@ impl Orthogonalized for MuonState {
     }
 
     fn direction(&mut self, gradient: &Tensor) -> Result<Tensor> {
-        let Muon { momentum: beta, nesterov, .. } = self.settings;
-        let average = self.momentum.update(gradient)?;
-        // Without momentum, (1 − β)g + βM is M.
-        let direction = if nesterov && beta > 0.0 {
-            updated2(&ScaledAdd { keep: beta, scale: 1.0 - beta }, average, gradient)?
+        let direction = if self.settings.nesterov {
+            self.momentum.update_looking_ahead(gradient)?
         } else {
-            average.clone()
+            self.momentum.update(gradient)?.clone()
         };
         Ok(direction.reshape(self.matrix)?)
     }

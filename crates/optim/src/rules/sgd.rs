@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::{Check, Rule, zeros};
 use crate::Result;
 use crate::config::{Hyper, Param};
-use crate::elementwise::{ScaledAdd, ScaledAdd2, update2, update3};
+use crate::elementwise::{ScaledAdd, update2};
+use crate::several::{SgdUpdate, update_all};
 use crate::state::State;
 
 /// Stochastic gradient descent with momentum, as `torch.optim.SGD` defines it.
@@ -93,18 +94,7 @@ impl Rule for SgdState {
             return update2(&ScaledAdd { keep: 1.0 - lr * weight_decay, scale: -lr }, weight, gradient);
         };
         // Without dampening, μ·0 + g is the first buffer that torch sets apart.
-        if weight_decay == 0.0 {
-            update2(&ScaledAdd { keep: momentum, scale: 1.0 }, buffer, gradient)?;
-        } else {
-            let update = ScaledAdd2 { keep: momentum, scale1: 1.0, scale2: weight_decay };
-            update3(&update, buffer, gradient, weight)?;
-        }
-        if nesterov {
-            let update = ScaledAdd2 { keep: 1.0 - lr * weight_decay, scale1: -lr, scale2: -lr * momentum };
-            update3(&update, weight, gradient, buffer)
-        } else {
-            update2(&ScaledAdd { keep: 1.0, scale: -lr }, weight, buffer)
-        }
+        update_all(&SgdUpdate { lr, momentum, nesterov, decay: weight_decay }, [weight, buffer], gradient)
     }
 
     fn state(&self) -> State {
