@@ -20,7 +20,6 @@ mod embedding;
 mod fresh;
 mod gelu;
 mod graph;
-mod instructions;
 mod layer_norm;
 mod linear_cross_entropy;
 mod pool;

@@ -1,6 +1,7 @@
 //! Images with the channels of a pixel side by side, and back.
 
-use crate::product::{LANES, Lanes, transposed};
+use crate::product::{Lanes, transpose};
+use crate::simd::LANES;
 
 /// Puts the channels of each pixel of an image side by side: `out[places[pixel] + channel] = planes[channel·pixels + pixel]`.
 pub(crate) fn from_planes(planes: &[f32], channels: usize, places: &[usize], out: &mut [f32]) {
@@ -8,9 +9,10 @@ pub(crate) fn from_planes(planes: &[f32], channels: usize, places: &[usize], out
     for first in (0..channels).step_by(LANES) {
         let width = LANES.min(channels - first);
         let planes = &planes[first * pixels..];
+        let mut square = [[0.0; LANES]; LANES];
         for (start, places) in (0..pixels).step_by(LANES).zip(places.chunks(LANES)) {
             if width == LANES && places.len() == LANES {
-                let square = transposed(std::array::from_fn(|channel| lanes_at(planes, channel * pixels + start)));
+                transpose(&std::array::from_fn(|channel| lanes_at(planes, channel * pixels + start)), &mut square);
                 for (&place, lanes) in places.iter().zip(&square) {
                     out[place + first..][..LANES].copy_from_slice(lanes);
                 }
@@ -27,10 +29,11 @@ pub(crate) fn from_planes(planes: &[f32], channels: usize, places: &[usize], out
 
 /// The way back for up to 16 channels: `planes[targets[i] + channel·pixels] = lanes[i·stride][channel]`.
 pub(crate) fn to_planes(lanes: &[Lanes], stride: usize, targets: &[usize], channels: usize, pixels: usize, planes: &mut [f32]) {
+    let mut square = [[0.0; LANES]; LANES];
     for (start, targets) in (0..).step_by(LANES).zip(targets.chunks(LANES)) {
         let first = targets[0];
         if targets.len() == LANES && targets.iter().zip(first..).all(|(&target, expected)| target == expected) {
-            let square = transposed(std::array::from_fn(|pixel| &lanes[(start + pixel) * stride]));
+            transpose(&std::array::from_fn(|pixel| &lanes[(start + pixel) * stride]), &mut square);
             for (channel, row) in square[..channels].iter().enumerate() {
                 planes[first + channel * pixels..][..LANES].copy_from_slice(row);
             }

@@ -4,9 +4,10 @@ use std::cell::Cell;
 
 use rayon::prelude::*;
 
-use crate::conv::channels_last::{from_planes, to_planes};
-use crate::instructions::{Instructions, Processor, Task};
-use crate::product::{LANES, Lanes, Panels, Piece, Rows, groups, multiply, room};
+use crate::conv::channels_last::to_planes;
+use crate::conv::source::{Planes, Source, repeated};
+use crate::product::{Lanes, Panels, Piece, Rows, blocks, groups, multiply, room};
+use crate::simd::{Form, Kernel, LANES};
 
 /// Pixels of a result that a thread takes at least, where there are as many: weights are read once for them.
 const FEWEST: usize = 128;
@@ -14,18 +15,8 @@ const FEWEST: usize = 128;
 /// Pixels whose sums are kept at a time: with 64 channels they are 64 KiB.
 const PIXELS: usize = 256;
 
-/// Some of the channels of images [N, channels, pixels].
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Planes {
-    /// Channels of an image.
-    pub all: usize,
-    /// The first channel that is meant.
-    pub first: usize,
-    /// Channels that are meant.
-    pub channels: usize,
-    /// Pixels of a channel.
-    pub pixels: usize,
-}
+/// Pieces of a window up to this length are copied side by side: a tile has a cost for each of its pieces.
+const SHORT: usize = 32;
 
 /// Pixels of the result that weigh their windows alike.
 pub(crate) struct Class {
@@ -39,50 +30,61 @@ pub(crate) struct Class {
     pub weights: Panels,
 }
 
-/// `to[target, o] = Σ_k source[window + k]·weights[k, o]` for each pixel of each class and each channel o, where the source
-/// is `from` with the channels of a pixel side by side, in a frame of zeros.
+impl Class {
+    /// How windows lie when their pieces are copied side by side, if they are short.
+    fn compact(&self) -> Option<Compact> {
+        let pieces = || self.blocks.iter().flatten();
+        let depth = pieces().map(|piece| piece.length).sum();
+        (pieces().count() > 1 && pieces().all(|piece| piece.length <= SHORT)).then(|| Compact {
+            depth,
+            starts: (0..PIXELS).map(|row| row * depth).collect(),
+            blocks: blocks([Piece { start: 0, length: depth }]),
+        })
+    }
+}
+
+/// Windows one after the other, without gaps.
+struct Compact {
+    depth: usize,
+    starts: Vec<usize>,
+    blocks: Vec<Vec<Piece>>,
+}
+
+/// `to[target, o] = Σ_k from[window + k]·weights[k, o]` for each pixel of each class and each channel o.
 pub(crate) struct Correlation {
-    pub from: Planes,
-    /// Where each pixel stands in the source.
-    pub places: Vec<usize>,
-    /// Numbers of an image in the source.
-    pub framed: usize,
+    pub from: Source,
     pub to: Planes,
     pub classes: Vec<Class>,
 }
 
 impl Correlation {
     /// Pixels that belong to no class are left as they are.
-    pub fn run(mut self, from: &[f32], to: &mut [f32], instructions: Instructions) {
-        let (from_size, to_size) = (self.from.all * self.from.pixels, self.to.all * self.to.pixels);
+    pub fn run(mut self, from: &[f32], to: &mut [f32], form: Form) {
+        let (from_size, to_size) = (self.from.image(), self.to.all * self.to.pixels);
         if to.is_empty() || from.is_empty() {
             return;
         }
         let images = FEWEST.div_ceil(self.to.pixels);
         for class in &mut self.classes {
-            class.windows = repeated(&class.windows, images, self.framed);
+            class.windows = repeated(&class.windows, images, self.from.frame.len());
             class.targets = repeated(&class.targets, images, to_size);
         }
         to.par_chunks_mut(images * to_size).zip(from.par_chunks(images * from_size)).with_max_len(1).for_each(|(to, from)| {
-            instructions.run(Images { correlation: &self, from, to });
+            form.run(Images { correlation: &self, from, to });
         });
     }
-}
-
-/// The positions in each of some images of one size.
-fn repeated(positions: &[usize], images: usize, size: usize) -> Vec<usize> {
-    (0..images).flat_map(|image| positions.iter().map(move |position| image * size + position)).collect()
 }
 
 /// Buffers that are used again.
 #[derive(Default)]
 struct Scratch {
     source: Vec<f32>,
+    copied: Vec<f32>,
     sums: Vec<Lanes>,
 }
 
 thread_local! {
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { source: Vec::new(), sums: Vec::new() }) };
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { source: Vec::new(), copied: Vec::new(), sums: Vec::new() }) };
 }
 
 /// A few images.
@@ -92,28 +94,45 @@ struct Images<'a> {
     to: &'a mut [f32],
 }
 
-impl Task for Images<'_> {
+impl Kernel for Images<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<P: Processor>(self, processor: P) {
-        let Correlation { from, places, framed, to, classes } = self.correlation;
-        let Scratch { mut source, mut sums } = SCRATCH.take();
-        let from_size = from.all * from.pixels;
-        let images = self.from.len() / from_size;
-        source.clear();
-        source.resize(images * framed, 0.0);
-        for (image, source) in self.from.chunks_exact(from_size).zip(source.chunks_exact_mut(*framed)) {
-            from_planes(&image[from.first * from.pixels..], from.channels, places, source);
-        }
+    fn run<const FMA: bool>(self) {
+        self.run_as::<FMA, false>();
+    }
+
+    #[inline(always)]
+    fn run_wide(self) {
+        self.run_as::<true, true>();
+    }
+}
+
+impl Images<'_> {
+    #[inline(always)]
+    fn run_as<const FMA: bool, const WIDE: bool>(self) {
+        let Correlation { from, to, classes } = self.correlation;
+        let Scratch { mut source, mut sums, mut copied } = SCRATCH.take();
+        let images = self.from.len() / from.image();
+        from.frames(self.from, &mut source);
         for class in classes {
             let pixels = class.windows.len() / FEWEST.div_ceil(to.pixels) * images;
+            let compact = class.compact();
             for (windows, targets) in class.windows[..pixels].chunks(PIXELS).zip(class.targets[..pixels].chunks(PIXELS)) {
-                let rows = Rows { source: &source, starts: windows, blocks: &class.blocks };
-                for panels in groups::<P>(class.weights.count()) {
+                let mut rows = Rows { source: &source, starts: windows, blocks: &class.blocks };
+                if let Some(compact) = &compact {
+                    copied.resize(windows.len() * compact.depth, 0.0);
+                    for (row, window) in copied.chunks_exact_mut(compact.depth).zip(windows) {
+                        let pieces = class.blocks.iter().flatten();
+                        let numbers = pieces.flat_map(|piece| &source[window + piece.start..][..piece.length]);
+                        row.iter_mut().zip(numbers).for_each(|(to, from)| *to = *from);
+                    }
+                    rows = Rows { source: &copied, starts: &compact.starts[..windows.len()], blocks: &compact.blocks };
+                }
+                for panels in groups::<WIDE>(class.weights.count()) {
                     let columns = panels.clone().map(|panel| class.weights.panel(panel));
                     sums.resize(room(windows.len(), panels.len()), [0.0; LANES]);
-                    multiply(processor, &rows, columns, &mut sums);
+                    multiply::<FMA, WIDE>(&rows, columns, &mut sums);
                     for (index, first) in panels.clone().map(|panel| panel * LANES).enumerate() {
                         let planes = &mut self.to[(to.first + first) * to.pixels..];
                         to_planes(&sums[index..], panels.len(), targets, LANES.min(to.channels - first), to.pixels, planes);
@@ -121,6 +140,6 @@ impl Task for Images<'_> {
                 }
             }
         }
-        SCRATCH.set(Scratch { source, sums });
+        SCRATCH.set(Scratch { source, copied, sums });
     }
 }

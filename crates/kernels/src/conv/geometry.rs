@@ -1,12 +1,13 @@
 //! Convolutions and the gradients of their inputs as correlations.
 
-use crate::conv::correlation::{Class, Correlation, Planes};
+use crate::conv::correlation::{Class, Correlation};
 use crate::conv::sizes::Sizes;
+use crate::conv::source::{Frame, Planes, Source};
 use crate::conv::winograd::Winograd;
 use crate::product::{Panels, Piece, blocks};
 
 /// Channels from which the transformations are worth it.
-const WINOGRAD: usize = 16;
+const WINOGRAD: usize = 32;
 
 impl Sizes {
     /// The channels of a group in x.
@@ -27,8 +28,12 @@ impl Sizes {
         &weight[group * size..][..size]
     }
 
-    /// The frame that all windows of x fit into, its top and left being the padding.
-    pub fn frame(&self) -> Frame {
+    /// The channels of a group in x, in a frame that all windows fit into. Its top and left are the padding.
+    pub fn source(&self, group: usize) -> Source {
+        Source::new(self.inputs_of(group), self.input, self.frame())
+    }
+
+    fn frame(&self) -> Frame {
         let size = |index: usize| {
             let seen = (self.output[index] - 1) * self.stride + self.kernel[index];
             seen.max(self.input[index] + self.padding)
@@ -53,38 +58,38 @@ impl Sizes {
         weights.gather(self.weights_of(weight, group), self.outputs, self.inputs * kh * kw, &weight_places);
         let to = self.outputs_of(group);
         Correlation {
-            from: self.inputs_of(group),
-            places: frame.places(self.input),
-            framed: frame.len(),
+            from: self.source(group),
             to,
             classes: vec![Class { windows: self.windows(), targets: (0..to.pixels).collect(), blocks: blocks(pieces), weights }],
         }
     }
 
-    /// [`Sizes::forward`] and [`Sizes::input_gradient`] by another way, where it is faster.
-    pub fn winograd(&self, weight: &[f32], group: usize, forward: bool) -> Option<Winograd> {
-        let least = self.inputs.min(self.outputs);
-        if self.kernel != [3, 3] || self.stride != 1 || least < WINOGRAD {
-            return None;
-        }
-        let weight = self.weights_of(weight, group);
-        let (x, y) = ((self.inputs_of(group), self.input), (self.outputs_of(group), self.output));
-        // The gradient is a convolution with the weights turned around, of as many pixels more as the padding leaves out.
-        let (((from, input), (to, output)), first, taps) =
-            if forward { ((x, y), 0, [0, 1, 2, 3, 4, 5, 6, 7, 8]) } else { ((y, x), self.padding, [8, 7, 6, 5, 4, 3, 2, 1, 0]) };
-        let before = if forward { self.padding } else { 2 };
-        let size = |index: usize| (before + input[index]).max(first + output[index].next_multiple_of(2) + 2);
-        let (column, row) = if forward { (9, 9 * self.inputs) } else { (9 * self.inputs, 9) };
-        let places: Vec<usize> = (0..from.channels).map(|channel| channel * column).collect();
-        Some(Winograd {
-            from,
-            to,
-            frame: Frame { before: [before; 2], size: [size(0), size(1)], channels: from.channels },
-            input,
-            output,
-            first,
-            weights: Winograd::weights(weight, to.channels, row, &places, taps),
+    /// [`Sizes::forward`] by another way, where it is faster.
+    pub fn fast_forward(&self, weight: &[f32], group: usize) -> Option<Winograd> {
+        let taps = [0, 1, 2, 3, 4, 5, 6, 7, 8];
+        self.is_fast().then(|| {
+            let places: Vec<usize> = (0..self.inputs).map(|c| c * taps.len()).collect();
+            let weights =
+                Winograd::weights(self.weights_of(weight, group), self.outputs, self.inputs * taps.len(), &places, taps);
+            let (x, y) = ((self.inputs_of(group), self.input), (self.outputs_of(group), self.output));
+            Winograd::new(x, y, [self.padding, 0], weights)
         })
+    }
+
+    /// [`Sizes::input_gradient`] by another way, where it is faster: it is a convolution with the weights turned around.
+    pub fn fast_input_gradient(&self, weight: &[f32], group: usize) -> Option<Winograd> {
+        let taps = [8, 7, 6, 5, 4, 3, 2, 1, 0];
+        self.is_fast().then(|| {
+            let places: Vec<usize> = (0..self.outputs).map(|o| o * self.inputs * taps.len()).collect();
+            let weights = Winograd::weights(self.weights_of(weight, group), self.inputs, taps.len(), &places, taps);
+            let (x, y) = ((self.inputs_of(group), self.input), (self.outputs_of(group), self.output));
+            // The first pixel of x is seen by as many places as there are rows of weights, less those that the padding has.
+            Winograd::new(y, x, [2, self.padding], weights)
+        })
+    }
+
+    fn is_fast(&self) -> bool {
+        self.kernel == [3, 3] && self.stride == 1 && self.inputs.min(self.outputs) >= WINOGRAD
     }
 
     /// The gradient of the input of one group, from that of the result:
@@ -119,39 +124,6 @@ impl Sizes {
                 weights,
             });
         }
-        Correlation {
-            from: self.outputs_of(group),
-            places: frame.places(self.output),
-            framed: frame.len(),
-            to: self.inputs_of(group),
-            classes,
-        }
-    }
-}
-
-/// An image with channels last and with room around.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Frame {
-    /// Rows above and columns to the left of the image.
-    pub before: [usize; 2],
-    /// Rows and columns with the room.
-    pub size: [usize; 2],
-    pub channels: usize,
-}
-
-impl Frame {
-    pub fn len(&self) -> usize {
-        self.size[0] * self.size[1] * self.channels
-    }
-
-    /// Where the channels of a pixel of the frame begin.
-    pub fn place(&self, row: usize, column: usize) -> usize {
-        (row * self.size[1] + column) * self.channels
-    }
-
-    /// Where the pixels of an image of some size go.
-    pub fn places(&self, [h, w]: [usize; 2]) -> Vec<usize> {
-        let pixels = (0..h).flat_map(|y| (0..w).map(move |z| (y, z)));
-        pixels.map(|(y, z)| self.place(y + self.before[0], z + self.before[1])).collect()
+        Correlation { from: Source::new(self.outputs_of(group), self.output, frame), to: self.inputs_of(group), classes }
     }
 }

@@ -1,23 +1,32 @@
 //! Two-dimensional convolution.
 //!
 //! On the CPU, images are turned to channels last a few at a time, in a frame of zeros. A window of a pixel is then a few
-//! runs of numbers side by side, whatever the size of the image, the stride and the padding, so that a convolution is a product
-//! whose rows are windows; they are not copied. Three products make all of it: the convolution, the gradient
-//! of its input, which is a convolution of the gradient of the result, and that of the weights, a sum over pixels.
+//! runs of numbers side by side, whatever the size of the image, the stride and the padding, so that a convolution is a
+//! product whose rows are windows, which are not copied. Three products make all of it: the convolution ([`forward`]), the
+//! gradient of its input, which is a convolution of the gradient of the result ([`input_gradient`]), and that of the weights, a
+//! sum over pixels ([`weight_gradient`]). Many 3×3 convolutions at stride 1 take fewer multiplications ([`winograd`]).
+//!
+//! A result is a sum in the same order on any number of threads.
+//!
+//! [`forward`]: sizes::Sizes::forward
+//! [`input_gradient`]: sizes::Sizes::input_gradient
 
 mod channels_last;
 mod correlation;
 mod geometry;
 mod sizes;
+mod source;
 #[cfg(test)]
 mod tests;
 mod weight_gradient;
 mod winograd;
 
-use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::conv::sizes::Sizes;
-use crate::instructions::Instructions;
+use crate::graph;
+use crate::simd::Form;
+use crate::values::{Values, on_cpu, values};
 
 /// How a kernel moves over the image: the same in both directions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,9 +51,8 @@ impl Default for Conv2d {
 /// # Errors
 /// When the shapes do not fit, or the kernel is larger than the padded image.
 pub fn conv2d(x: &Tensor, weight: &Tensor, conv: Conv2d) -> Result<Tensor> {
-    let single = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
     Sizes::new(x.shape(), weight.shape(), conv)?;
-    if single(x) && single(weight) { x.contiguous()?.apply_op2(&weight.contiguous()?, conv) } else { composed(x, weight, conv) }
+    if on_cpu(&[x, weight]) { graph::apply2(&x.contiguous()?, &weight.contiguous()?, conv) } else { composed(x, weight, conv) }
 }
 
 fn composed(x: &Tensor, weight: &Tensor, Conv2d { stride, padding, groups }: Conv2d) -> Result<Tensor> {
@@ -58,22 +66,22 @@ impl CustomOp2 for Conv2d {
 
     fn cpu_fwd(&self, x: &CpuStorage, x_layout: &Layout, w: &CpuStorage, w_layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let sizes = Sizes::new(x_layout.shape(), w_layout.shape(), *self)?;
-        let y = sizes.convolve(numbers(x, x_layout)?, numbers(w, w_layout)?, Instructions::best());
+        let y = sizes.convolve(values(x, x_layout)?, values(w, w_layout)?, Form::Best);
         Ok((CpuStorage::F32(y), (&sizes.result()).into()))
     }
 
     fn bwd(&self, x: &Tensor, weight: &Tensor, _: &Tensor, grad: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
         let sizes = Sizes::new(x.shape(), weight.shape(), *self)?;
-        let instructions = Instructions::best();
+        let form = Form::Best;
         let grad = grad.contiguous()?;
         let of_x = if x.track_op() {
-            let of_x = on_slices(&grad, weight, |grad, weight| sizes.input_gradients(grad, weight, instructions))?;
+            let of_x = sizes.input_gradients(&Values::of(&grad)?, &Values::of(weight)?, form);
             Some(Tensor::from_vec(of_x, x.shape(), x.device())?)
         } else {
             None
         };
         let of_weight = if weight.track_op() {
-            let of_weight = on_slices(x, &grad, |x, grad| sizes.weight_gradients(x, grad, instructions))?;
+            let of_weight = sizes.weight_gradients(&Values::of(x)?, &Values::of(&grad)?, form);
             Some(Tensor::from_vec(of_weight, weight.shape(), x.device())?)
         } else {
             None
@@ -82,53 +90,43 @@ impl CustomOp2 for Conv2d {
     }
 }
 
-/// A function of the numbers of two contiguous f32 tensors on the CPU.
-fn on_slices<T>(a: &Tensor, b: &Tensor, f: impl FnOnce(&[f32], &[f32]) -> T) -> Result<T> {
-    let ((a, a_layout), (b, b_layout)) = (a.storage_and_layout(), b.storage_and_layout());
-    match (&*a, &*b) {
-        (Storage::Cpu(a), Storage::Cpu(b)) => Ok(f(numbers(a, a_layout)?, numbers(b, b_layout)?)),
-        _ => bail!("a convolution on the CPU got a tensor from another device"),
-    }
-}
-
-fn numbers<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(numbers), Some((start, end))) => Ok(&numbers[start..end]),
-        _ => bail!("a convolution on the CPU takes contiguous tensors of f32, not {layout:?}"),
-    }
-}
-
 impl Sizes {
     /// The result, [N, O, H', W'].
-    fn convolve(&self, x: &[f32], weight: &[f32], instructions: Instructions) -> Vec<f32> {
+    fn convolve(&self, x: &[f32], weight: &[f32], form: Form) -> Vec<f32> {
+        if let Some((sizes, x)) = self.thinned(x) {
+            return sizes.convolve(&x, weight, form);
+        }
         let mut y = vec![0.0; self.result().iter().product()];
         for group in 0..self.groups {
-            let fast = self.winograd(weight, group, true);
-            if !fast.is_some_and(|fast| fast.run(x, &mut y, instructions)) {
-                self.forward(weight, group).run(x, &mut y, instructions);
+            let fast = self.fast_forward(weight, group);
+            if !fast.is_some_and(|fast| fast.run(x, &mut y, form)) {
+                self.forward(weight, group).run(x, &mut y, form);
             }
         }
         y
     }
 
     /// The gradient of x from that of the result.
-    fn input_gradients(&self, grad: &[f32], weight: &[f32], instructions: Instructions) -> Vec<f32> {
+    fn input_gradients(&self, grad: &[f32], weight: &[f32], form: Form) -> Vec<f32> {
         let mut of_x = vec![0.0; self.images * self.groups * self.inputs * self.input[0] * self.input[1]];
         for group in 0..self.groups {
-            let fast = self.winograd(weight, group, false);
-            if !fast.is_some_and(|fast| fast.run(grad, &mut of_x, instructions)) {
-                self.input_gradient(weight, group).run(grad, &mut of_x, instructions);
+            let fast = self.fast_input_gradient(weight, group);
+            if !fast.is_some_and(|fast| fast.run(grad, &mut of_x, form)) {
+                self.input_gradient(weight, group).run(grad, &mut of_x, form);
             }
         }
         of_x
     }
 
     /// The gradient of the weights from that of the result.
-    fn weight_gradients(&self, x: &[f32], grad: &[f32], instructions: Instructions) -> Vec<f32> {
+    fn weight_gradients(&self, x: &[f32], grad: &[f32], form: Form) -> Vec<f32> {
+        if let Some((sizes, x)) = self.thinned(x) {
+            return sizes.weight_gradients(&x, grad, form);
+        }
         let size = self.outputs * self.inputs * self.kernel[0] * self.kernel[1];
         let mut of_weight = vec![0.0; self.groups * size];
         for group in 0..self.groups {
-            self.weight_gradient(x, grad, group, &mut of_weight[group * size..][..size], instructions);
+            self.weight_gradient(x, grad, group, &mut of_weight[group * size..][..size], form);
         }
         of_weight
     }

@@ -1,6 +1,7 @@
 //! The sizes of a convolution.
 
 use candle_core::{Result, Shape, bail};
+use rayon::prelude::*;
 
 use crate::conv::Conv2d;
 
@@ -31,9 +32,8 @@ impl Sizes {
     /// # Errors
     /// When the shapes do not fit each other.
     pub fn new(x: &Shape, weight: &Shape, Conv2d { stride, padding, groups }: Conv2d) -> Result<Self> {
-        let ((images, channels, h, w), (outputs, inputs, kh, kw)) = match (x.dims4(), weight.dims4()) {
-            (Ok(x), Ok(weight)) => (x, weight),
-            _ => bail!("a convolution takes images [N, C, H, W] and weights [O, C/g, kh, kw], not {x:?} and {weight:?}"),
+        let (Ok((images, channels, h, w)), Ok((outputs, inputs, kh, kw))) = (x.dims4(), weight.dims4()) else {
+            bail!("a convolution takes images [N, C, H, W] and weights [O, C/g, kh, kw], not {x:?} and {weight:?}");
         };
         if stride == 0 || groups == 0 {
             bail!("a convolution of {x:?} with {weight:?} has stride {stride} and {groups} groups: both are at least 1");
@@ -59,6 +59,17 @@ impl Sizes {
             }),
             _ => bail!("weights {weight:?} do not fit into images {x:?} with {padding} zeros on each side"),
         }
+    }
+
+    /// The same result from the pixels alone that 1×1 weights see at a larger stride, if this is such a convolution.
+    pub fn thinned(&self, x: &[f32]) -> Option<(Self, Vec<f32>)> {
+        let Self { input: [h, w], output, stride, .. } = *self;
+        (self.kernel == [1, 1] && self.padding == 0 && stride > 1).then(|| {
+            let seen = x
+                .par_chunks_exact(h * w)
+                .flat_map_iter(|plane| plane.chunks_exact(w).step_by(stride).flat_map(|row| row.iter().step_by(stride)).copied());
+            (Self { input: output, stride: 1, ..*self }, seen.collect())
+        })
     }
 
     /// The shape of the result.

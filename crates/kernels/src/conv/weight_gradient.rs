@@ -6,10 +6,10 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::conv::channels_last::{from_planes, to_planes};
-use crate::conv::geometry::Frame;
 use crate::conv::sizes::Sizes;
-use crate::instructions::{Instructions, Processor, Task};
-use crate::product::{LANES, Lanes, add_outer, groups};
+use crate::conv::source::{Source, repeated};
+use crate::product::{Lanes, add_outer, groups};
+use crate::simd::{Form, Kernel, LANES};
 
 /// Outputs whose sums a task keeps, a multiple of 16.
 const OUTPUTS: usize = 64;
@@ -28,7 +28,7 @@ impl Sizes {
     /// w'[o, c, a, b] = Σ_{n, i, j} g[n, o, i, j]·x[n, c, s·i + a − p, s·j + b − p], for one group.
     ///
     /// The images are cut into pieces whose sums are added in order.
-    pub fn weight_gradient(&self, x: &[f32], grad: &[f32], group: usize, out: &mut [f32], instructions: Instructions) {
+    pub fn weight_gradient(&self, x: &[f32], grad: &[f32], group: usize, out: &mut [f32], form: Form) {
         if out.is_empty() || self.images == 0 {
             return;
         }
@@ -40,7 +40,7 @@ impl Sizes {
         sums.par_chunks_mut(size).with_max_len(1).enumerate().for_each(|(index, sums)| {
             let (block, piece) = (index / pieces, index % pieces);
             let images = piece * self.images / pieces..(piece + 1) * self.images / pieces;
-            instructions.run(Part { gradient: &gradient, x, grad, images, first: block * OUTPUTS, sums });
+            form.run(Part { gradient: &gradient, x, grad, images, first: block * OUTPUTS, sums });
         });
         let row = self.inputs * self.kernel[0] * self.kernel[1];
         sums.par_chunks_mut(pieces * size).zip(out.par_chunks_mut(OUTPUTS * row)).for_each(|(sums, out)| {
@@ -59,7 +59,7 @@ impl Sizes {
 struct WeightGradient<'a> {
     sizes: &'a Sizes,
     group: usize,
-    frame: Frame,
+    source: Source,
     /// Images that are laid out at a time.
     together: usize,
     /// For each pixel of the result in these images, where its window begins.
@@ -72,12 +72,11 @@ struct WeightGradient<'a> {
 
 impl<'a> WeightGradient<'a> {
     fn new(sizes: &'a Sizes, group: usize) -> Self {
-        let frame = sizes.frame();
+        let source = sizes.source(group);
         let together = PIXELS.div_ceil(sizes.output[0] * sizes.output[1]).min(sizes.images);
-        let windows = sizes.windows();
-        let windows = (0..together).flat_map(|image| windows.iter().map(move |window| image * frame.len() + window)).collect();
+        let windows = repeated(&sizes.windows(), together, source.frame.len());
         let panels = OUTPUTS.min(sizes.outputs).div_ceil(LANES);
-        Self { sizes, group, frame, together, windows, taps: sizes.kernel[1] * sizes.inputs, panels }
+        Self { sizes, group, source, together, windows, taps: sizes.kernel[1] * sizes.inputs, panels }
     }
 
     /// Rows of the sums of a panel: for each a, the taps and what tiles may need behind them.
@@ -132,27 +131,35 @@ struct Part<'a> {
     sums: &'a mut [Lanes],
 }
 
-impl Task for Part<'_> {
+impl Kernel for Part<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<P: Processor>(self, processor: P) {
-        let WeightGradient { sizes, group, frame, together, windows, .. } = self.gradient;
-        let (inputs, outputs) = (sizes.inputs_of(*group), sizes.outputs_of(*group));
-        let (x_places, pixels) = (frame.places(sizes.input), outputs.pixels);
+    fn run<const FMA: bool>(self) {
+        self.run_as::<FMA, false>();
+    }
+
+    #[inline(always)]
+    fn run_wide(self) {
+        self.run_as::<true, true>();
+    }
+}
+
+impl Part<'_> {
+    #[inline(always)]
+    fn run_as<const FMA: bool, const WIDE: bool>(self) {
+        let WeightGradient { sizes, group, source, together, windows, .. } = self.gradient;
+        let outputs = sizes.outputs_of(*group);
+        let pixels = outputs.pixels;
         let g_places: Vec<usize> = (0..pixels).map(|pixel| pixel * LANES).collect();
         let firsts = || (self.first..outputs.channels.min(self.first + OUTPUTS)).step_by(LANES);
         let mut scratch = SCRATCH.take();
         for start in self.images.clone().step_by(*together) {
             let images = start..self.images.end.min(start + together);
-            // The last window may be read past its end.
-            scratch.source.clear();
-            scratch.source.resize(images.len() * frame.len() + ROWS, 0.0);
+            source.frames(&self.x[images.start * source.image()..images.end * source.image()], &mut scratch.source);
             scratch.grad.clear();
             scratch.grad.resize(firsts().len() * images.len() * pixels, [0.0; LANES]);
             for (index, image) in images.clone().enumerate() {
-                let planes = &self.x[(image * inputs.all + inputs.first) * inputs.pixels..];
-                from_planes(planes, inputs.channels, &x_places, &mut scratch.source[index * frame.len()..]);
                 for (panel, first) in firsts().enumerate() {
                     let planes = &self.grad[(image * outputs.all + outputs.first + first) * pixels..];
                     let to = scratch.grad[(panel * images.len() + index) * pixels..].as_flattened_mut();
@@ -162,14 +169,14 @@ impl Task for Part<'_> {
             let all = images.len() * pixels;
             for (index, windows) in windows[..all].chunks(PIXELS).enumerate() {
                 let pixels = Pixels { source: &scratch.source, windows, grad: &scratch.grad[index * PIXELS..], all };
-                for panels in groups::<P>(firsts().len()) {
+                for panels in groups::<WIDE>(firsts().len()) {
                     match panels.len() {
-                        4 if P::SUMS >= 24 => self.gradient.add::<P, 6, 4>(processor, &pixels, panels, self.sums),
-                        3 if P::SUMS >= 24 => self.gradient.add::<P, 6, 3>(processor, &pixels, panels, self.sums),
-                        2 if P::SUMS >= 24 => self.gradient.add::<P, 12, 2>(processor, &pixels, panels, self.sums),
-                        _ if P::SUMS >= 24 => self.gradient.add::<P, 12, 1>(processor, &pixels, panels, self.sums),
-                        _ if P::SUMS >= 6 => self.gradient.add::<P, 6, 1>(processor, &pixels, panels, self.sums),
-                        _ => self.gradient.add::<P, 2, 1>(processor, &pixels, panels, self.sums),
+                        4 if WIDE => self.gradient.add::<FMA, 6, 4>(&pixels, panels, self.sums),
+                        3 if WIDE => self.gradient.add::<FMA, 6, 3>(&pixels, panels, self.sums),
+                        2 if WIDE => self.gradient.add::<FMA, 12, 2>(&pixels, panels, self.sums),
+                        _ if WIDE => self.gradient.add::<FMA, 12, 1>(&pixels, panels, self.sums),
+                        _ if FMA => self.gradient.add::<FMA, 6, 1>(&pixels, panels, self.sums),
+                        _ => self.gradient.add::<FMA, 2, 1>(&pixels, panels, self.sums),
                     }
                 }
             }
@@ -191,9 +198,8 @@ struct Pixels<'a> {
 impl WeightGradient<'_> {
     /// Adds the products of some pixels, in tiles of R taps and V panels of outputs.
     #[inline(always)]
-    fn add<P: Processor, const R: usize, const V: usize>(
+    fn add<const FMA: bool, const R: usize, const V: usize>(
         &self,
-        processor: P,
         pixels: &Pixels<'_>,
         panels: Range<usize>,
         sums: &mut [Lanes],
@@ -208,8 +214,8 @@ impl WeightGradient<'_> {
                         tile[panel] = *sums;
                     }
                 }
-                let source = &pixels.source[self.frame.place(a, 0) + tap..];
-                add_outer(processor, &mut tile, source, pixels.windows, grads);
+                let source = &pixels.source[self.source.frame.place(a, 0) + tap..];
+                add_outer::<FMA, R, V>(&mut tile, source, pixels.windows, grads);
                 for panel in 0..V {
                     for (tile, sums) in tile.iter().zip(&mut sums[place(panel)..][..R]) {
                         *sums = tile[panel];

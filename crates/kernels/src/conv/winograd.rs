@@ -6,17 +6,17 @@
 //!
 //! An error is at most a few times that of the plain sum. But a pixel that is not finite would reach results that do not see it:
 //! when a result is not finite, the plain sum has to be used.
+#![allow(clippy::needless_range_loop, reason = "squares are gone through by rows and by columns")]
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 
-use crate::conv::channels_last::{from_planes, lanes_at, to_planes};
-use crate::conv::correlation::Planes;
-use crate::conv::geometry::Frame;
-use crate::instructions::{Instructions, Processor, Task};
-use crate::product::{LANES, Lanes, Panels, Piece, Rows, blocks, groups, lanes_of, multiply, room};
+use crate::conv::channels_last::{lanes_at, to_planes};
+use crate::conv::source::{Frame, Planes, Source};
+use crate::product::{Lanes, Panels, Piece, Rows, blocks, groups, lanes_of, multiply, room};
+use crate::simd::{Form, Kernel, LANES};
 
 /// Tiles that are taken at a time, where there are as many in some rows of them: their 16·C transformed numbers, and 16·64 products
 /// of them, fit the cache.
@@ -27,21 +27,31 @@ type Square<const N: usize> = [[Lanes; N]; N];
 
 /// A convolution with 3×3 weights at stride 1.
 pub(crate) struct Winograd {
-    pub from: Planes,
-    pub to: Planes,
-    /// The frame of an image, with room for whole tiles.
-    pub frame: Frame,
-    /// Rows and columns of an image.
-    pub input: [usize; 2],
+    from: Source,
+    to: Planes,
     /// Rows and columns of a result.
-    pub output: [usize; 2],
+    output: [usize; 2],
     /// The row and column in the frame where the window of the first pixel begins.
-    pub first: usize,
+    first: usize,
     /// For each place in a tile and channel of the image, the transformed weights of the channels of the result.
-    pub weights: Panels,
+    weights: Panels,
 }
 
 impl Winograd {
+    /// A convolution of planes of a size to planes of a size. The frame has `before` rows and columns of zeros before an image,
+    /// and the window of the first pixel begins at row and column `first` of it.
+    pub fn new(
+        (from, input): (Planes, [usize; 2]),
+        (to, output): (Planes, [usize; 2]),
+        [before, first]: [usize; 2],
+        weights: Panels,
+    ) -> Self {
+        // The last tiles may be larger than what is left of a result.
+        let size = |index: usize| (before + input[index]).max(first + output[index].next_multiple_of(2) + 2);
+        let frame = Frame { before: [before; 2], size: [size(0), size(1)], channels: from.channels };
+        Self { from: Source::new(from, input, frame), to, output, first, weights }
+    }
+
     /// `weights[o·stride + places[c] + taps[k]]` are those of tap k.
     pub fn weights(weight: &[f32], outputs: usize, stride: usize, places: &[usize], taps: [usize; 9]) -> Panels {
         let mut weights = Panels::new();
@@ -62,12 +72,12 @@ impl Winograd {
     }
 
     /// Whether all results are finite.
-    pub fn run(&self, from: &[f32], to: &mut [f32], instructions: Instructions) -> bool {
-        let (from_size, to_size) = (self.from.all * self.from.pixels, self.to.all * self.to.pixels);
-        let images = TILES.div_ceil(self.tiles()[0] * self.tiles()[1]);
+    pub fn run(&self, from: &[f32], to: &mut [f32], form: Form) -> bool {
+        let (from_size, to_size) = (self.from.image(), self.to.all * self.to.pixels);
+        let images = TILES.div_ceil(self.tiles().iter().product());
         let finite = AtomicBool::new(true);
         to.par_chunks_mut(images * to_size).zip(from.par_chunks(images * from_size)).with_max_len(1).for_each(|(to, from)| {
-            if !instructions.run(Images { winograd: self, from, to }) {
+            if !form.run(Images { winograd: self, from, to }) {
                 finite.store(false, Ordering::Relaxed);
             }
         });
@@ -111,87 +121,121 @@ struct Images<'a> {
     to: &'a mut [f32],
 }
 
-impl Task for Images<'_> {
+impl Kernel for Images<'_> {
     type Output = bool;
 
     #[inline(always)]
-    fn run<P: Processor>(self, processor: P) -> bool {
-        let Winograd { from, to, frame, input, output, first, weights } = self.winograd;
+    fn run<const FMA: bool>(self) -> bool {
+        self.run_as::<FMA, false>()
+    }
+
+    #[inline(always)]
+    fn run_wide(self) -> bool {
+        self.run_as::<true, true>()
+    }
+}
+
+impl Images<'_> {
+    #[inline(always)]
+    fn run_as<const FMA: bool, const WIDE: bool>(self) -> bool {
+        let Winograd { from, to, weights, .. } = self.winograd;
+        let [tile_rows, tile_columns] = self.winograd.tiles();
         let mut scratch = SCRATCH.take();
         let Scratch { source, transformed, products, results } = &mut scratch;
-        let (places, targets) = (frame.places(*input), (0..to.pixels).collect::<Vec<_>>());
-        let from_size = from.all * from.pixels;
-        source.clear();
-        // The channels of the last pixel are read as a multiple of 16.
-        source.resize(self.from.len() / from_size * frame.len() + LANES, 0.0);
-        for (index, image) in self.from.chunks_exact(from_size).enumerate() {
-            from_planes(&image[from.first * from.pixels..], from.channels, &places, &mut source[index * frame.len()..]);
-        }
-        let [tile_rows, tile_columns] = self.winograd.tiles();
-        // Rows of tiles, of all images.
-        let rows: Vec<(usize, usize)> =
-            (0..self.from.len() / from_size).flat_map(|n| (0..tile_rows).map(move |i| (n, i))).collect();
-        let blocks = blocks([Piece { start: 0, length: from.channels }]);
-        let registers = from.channels.div_ceil(LANES);
-        let mut probe = [0.0; LANES];
+        from.frames(self.from, source);
+        // Rows of tiles of all images.
+        let images = 0..self.from.len() / from.image();
+        let rows: Vec<(usize, usize)> = images.flat_map(|image| (0..tile_rows).map(move |row| (image, row))).collect();
+        let channels = from.planes.channels;
+        let blocks = blocks([Piece { start: 0, length: channels }]);
+        let mut finite = true;
         for rows in rows.chunks(TILES.div_ceil(tile_columns)) {
             let tiles = rows.len() * tile_columns;
-            // An odd distance, so that the 16 matrices do not meet in the same few places of the cache.
-            let matrix = tiles * registers | 1;
-            transformed.resize(16 * matrix, [0.0; LANES]);
-            for (row, &(image, i)) in rows.iter().enumerate() {
-                for j in 0..tile_columns {
-                    let window = image * frame.len() + frame.place(2 * i + first, 2 * j + first);
-                    for register in 0..registers {
-                        let place = |a: usize, b: usize| window + frame.place(a, b) + register * LANES;
-                        let to = (row * tile_columns + j) * registers + register;
-                        of_pixels(|a, b| lanes_at(source, place(a, b)), |index, lanes| transformed[index * matrix + to] = lanes);
-                    }
-                }
-            }
-            let starts: Vec<usize> = (0..tiles).map(|tile| tile * registers * LANES).collect();
-            for panels in groups::<P>(weights.count()) {
-                let product = room(tiles, panels.len()) | 1;
-                products.resize(16 * product, [0.0; LANES]);
-                for (index, products) in products.chunks_exact_mut(product).enumerate() {
-                    let source = transformed[index * matrix..].as_flattened();
-                    let rows = Rows { source, starts: &starts, blocks: &blocks };
-                    let columns = panels.clone().map(|panel| &weights.panel(panel)[index * from.channels..][..from.channels]);
-                    multiply(processor, &rows, columns, products);
+            self.winograd.transform(source, rows, transformed);
+            let starts: Vec<usize> = (0..tiles).map(|tile| tile * channels.next_multiple_of(LANES)).collect();
+            for panels in groups::<WIDE>(weights.count()) {
+                let matrix = apart(room(tiles, panels.len()));
+                products.resize(16 * matrix, [0.0; LANES]);
+                let sources = transformed.chunks_exact(transformed.len() / 16);
+                for (index, (source, products)) in sources.zip(products.chunks_exact_mut(matrix)).enumerate() {
+                    let rows = Rows { source: source.as_flattened(), starts: &starts, blocks: &blocks };
+                    let columns = panels.clone().map(|panel| &weights.panel(panel)[index * channels..][..channels]);
+                    multiply::<FMA, WIDE>(&rows, columns, products);
                 }
                 for (index, panel) in panels.clone().enumerate() {
-                    // Two rows of pixels for each row of tiles.
-                    results.resize(4 * tiles, [0.0; LANES]);
-                    for tile in 0..tiles {
-                        let place = tile * panels.len() + index;
-                        let (row, column) = (tile / tile_columns, tile % tile_columns);
-                        let square = of_products(|index| &products[index * product + place]);
-                        for (a, lanes) in square.iter().enumerate() {
-                            let place = (2 * row + a) * output[1] + 2 * column;
-                            let width = 2.min(output[1] - 2 * column);
-                            results[place..][..width].copy_from_slice(&lanes[..width]);
-                            for lanes in lanes {
-                                probe.iter_mut().zip(lanes).for_each(|(probe, lane)| *probe += 0.0 * lane);
-                            }
-                        }
-                    }
-                    let first = panel * LANES;
-                    let channels = LANES.min(to.channels - first);
-                    let mut row = 0;
-                    while row < rows.len() {
-                        // The rows of one image.
-                        let (image, i) = rows[row];
-                        let count = rows[row..].iter().take_while(|(other, _)| *other == image).count();
-                        let pixels = 2 * i * output[1]..output[0].min(2 * (i + count)) * output[1];
-                        let planes = &mut self.to[(image * to.all + to.first + first) * to.pixels..];
-                        to_planes(&results[2 * row * output[1]..], 1, &targets[pixels], channels, to.pixels, planes);
-                        row += count;
-                    }
+                    let product = |tile: usize, place: usize| &products[place * matrix + tile * panels.len() + index];
+                    finite &= self.winograd.combine(tiles, product, results);
+                    let first = to.first + panel * LANES;
+                    let planes = Planes { first, channels: LANES.min(to.first + to.channels - first), ..*to };
+                    self.winograd.store(results, rows, planes, self.to);
                 }
             }
         }
         SCRATCH.set(scratch);
+        finite
+    }
+}
+
+/// A distance of matrices that do not meet in the same few places of a cache: an odd number of its lines.
+fn apart(size: usize) -> usize {
+    size | 1
+}
+
+impl Winograd {
+    /// The transformed windows of some rows of tiles: \[place, tile, channel\].
+    #[inline(always)]
+    fn transform(&self, source: &[f32], rows: &[(usize, usize)], transformed: &mut Vec<Lanes>) {
+        let (frame, columns) = (&self.from.frame, self.tiles()[1]);
+        let registers = frame.channels.div_ceil(LANES);
+        let matrix = apart(rows.len() * columns * registers);
+        transformed.resize(16 * matrix, [0.0; LANES]);
+        let mut to = 0;
+        for &(image, row) in rows {
+            for column in 0..columns {
+                let window = image * frame.len() + frame.place(2 * row + self.first, 2 * column + self.first);
+                for register in 0..registers {
+                    let pixel = |a: usize, b: usize| lanes_at(source, window + frame.place(a, b) + register * LANES);
+                    of_pixels(pixel, |index, lanes| transformed[index * matrix + to] = lanes);
+                    to += 1;
+                }
+            }
+        }
+    }
+
+    /// The results of 16 channels from the products at each place of each tile, as rows of pixels, two for each row of tiles.
+    /// Whether they are finite.
+    #[inline(always)]
+    fn combine<'a>(&self, tiles: usize, product: impl Fn(usize, usize) -> &'a Lanes, results: &mut Vec<Lanes>) -> bool {
+        let (width, columns) = (self.output[1], self.tiles()[1]);
+        results.resize(tiles / columns * 2 * width, [0.0; LANES]);
+        // 0 as long as all are finite.
+        let mut probe = [0.0; LANES];
+        for tile in 0..tiles {
+            let (row, column) = (tile / columns, tile % columns);
+            for (a, pixels) in of_products(|place| product(tile, place)).iter().enumerate() {
+                let first = (2 * row + a) * width + 2 * column;
+                let end = width.min(2 * column + 2) - 2 * column;
+                results[first..][..end].copy_from_slice(&pixels[..end]);
+                for lanes in pixels {
+                    probe.iter_mut().zip(lanes).for_each(|(probe, lane)| *probe += 0.0 * lane);
+                }
+            }
+        }
         probe.iter().all(|&probe| probe == 0.0)
+    }
+
+    /// Puts results of up to 16 channels into their planes.
+    fn store(&self, results: &[Lanes], rows: &[(usize, usize)], planes: Planes, to: &mut [f32]) {
+        let [height, width] = self.output;
+        let mut results = results;
+        // Those of one image at a time.
+        for rows in rows.chunk_by(|(one, _), (other, _)| one == other) {
+            let (image, first) = rows[0];
+            let targets: Vec<usize> = (2 * first * width..height.min(2 * (first + rows.len())) * width).collect();
+            let to = &mut to[(image * planes.all + planes.first) * planes.pixels..];
+            to_planes(results, 1, &targets, planes.channels, planes.pixels, to);
+            results = &results[rows.len() * 2 * width..];
+        }
     }
 }
 
@@ -220,7 +264,9 @@ fn of_weights(weights: &Square<3>, out: &mut Square<4>) {
 fn of_pixels<'a>(pixel: impl Fn(usize, usize) -> &'a Lanes, mut put: impl FnMut(usize, Lanes)) {
     let mut half: Square<4> = [[[0.0; LANES]; 4]; 4];
     for b in 0..4 {
-        let column = [pixel(0, b), pixel(1, b), pixel(2, b), pixel(3, b)];
+        // Copies are loads of whole registers; numbers one at a time would be loaded one at a time.
+        let column = [*pixel(0, b), *pixel(1, b), *pixel(2, b), *pixel(3, b)];
+        let column = column.each_ref();
         set(&mut half[0][b], column, |[a, _, c, _]| a - c);
         set(&mut half[1][b], column, |[_, b, c, _]| b + c);
         set(&mut half[2][b], column, |[_, b, c, _]| c - b);
@@ -240,7 +286,8 @@ fn of_pixels<'a>(pixel: impl Fn(usize, usize) -> &'a Lanes, mut put: impl FnMut(
 fn of_products<'a>(product: impl Fn(usize) -> &'a Lanes) -> Square<2> {
     let mut half = [[[0.0; LANES]; 4]; 2];
     for b in 0..4 {
-        let column = [product(b), product(4 + b), product(8 + b), product(12 + b)];
+        let column = [*product(b), *product(4 + b), *product(8 + b), *product(12 + b)];
+        let column = column.each_ref();
         set(&mut half[0][b], column, |[a, b, c, _]| (a + b) + c);
         set(&mut half[1][b], column, |[_, b, c, d]| (b - c) - d);
     }

@@ -7,5 +7,5 @@ mod transpose;
 
 pub(crate) use panels::{Panels, lanes_of};
 pub(crate) use rows::{Piece, Rows, blocks, groups, multiply, room};
-pub(crate) use tile::{LANES, Lanes, add_outer, add_rows};
-pub(crate) use transpose::transposed;
+pub(crate) use tile::{Lanes, add_outer, add_rows};
+pub(crate) use transpose::transpose;

@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use crate::Threads;
-use crate::product::{LANES, Lanes};
+use crate::product::Lanes;
+use crate::simd::LANES;
 
 /// The columns of a factor in panels of 16: for each place in the sum, 16 columns side by side. Columns that are missing in
 /// the last panel are zeros.

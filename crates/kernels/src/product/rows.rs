@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use crate::instructions::Processor;
-use crate::product::{LANES, Lanes, add_rows};
+use crate::product::{Lanes, add_rows};
+use crate::simd::LANES;
 
 /// The most places of a sum that are added at a time: with 64 columns they are 48 KiB, for the nearer caches.
 const DEPTH: usize = 192;
@@ -48,8 +48,8 @@ pub(crate) struct Rows<'a> {
 
 /// Panels of columns, a few at a time: as many as a tile can have, and of nearly one number.
 #[inline(always)]
-pub(crate) fn groups<P: Processor>(panels: usize) -> impl Iterator<Item = Range<usize>> {
-    let most = if P::SUMS >= 24 { 4 } else { 1 };
+pub(crate) fn groups<const WIDE: bool>(panels: usize) -> impl Iterator<Item = Range<usize>> {
+    let most = if WIDE { 4 } else { 1 };
     let count = panels.div_ceil(most);
     (0..count).map(move |group| group * panels / count..(group + 1) * panels / count)
 }
@@ -64,28 +64,26 @@ pub(crate) fn room(rows: usize, panels: usize) -> usize {
 ///
 /// A sum is over places from first to last.
 #[inline(always)]
-pub(crate) fn multiply<'a, P: Processor>(
-    processor: P,
+pub(crate) fn multiply<'a, const FMA: bool, const WIDE: bool>(
     rows: &Rows<'_>,
     panels: impl ExactSizeIterator<Item = &'a [Lanes]>,
     sums: &mut [Lanes],
 ) {
     // The sums of a tile take up to 24 of 32 registers with AVX-512, and 12 of 16 with less.
     match panels.len() {
-        4 if P::SUMS >= 24 => rows.multiply::<P, 6, 4>(processor, panels, sums),
-        3 if P::SUMS >= 24 => rows.multiply::<P, 8, 3>(processor, panels, sums),
-        2 if P::SUMS >= 24 => rows.multiply::<P, HIGHEST, 2>(processor, panels, sums),
-        _ if P::SUMS >= 24 => rows.multiply::<P, HIGHEST, 1>(processor, panels, sums),
-        _ if P::SUMS >= 6 => rows.multiply::<P, 6, 1>(processor, panels, sums),
-        _ => rows.multiply::<P, 2, 1>(processor, panels, sums),
+        4 if WIDE => rows.multiply::<FMA, 6, 4>(panels, sums),
+        3 if WIDE => rows.multiply::<FMA, 8, 3>(panels, sums),
+        2 if WIDE => rows.multiply::<FMA, HIGHEST, 2>(panels, sums),
+        _ if WIDE => rows.multiply::<FMA, HIGHEST, 1>(panels, sums),
+        _ if FMA => rows.multiply::<FMA, 6, 1>(panels, sums),
+        _ => rows.multiply::<FMA, 2, 1>(panels, sums),
     }
 }
 
 impl Rows<'_> {
     #[inline(always)]
-    fn multiply<'a, P: Processor, const R: usize, const V: usize>(
+    fn multiply<'a, const FMA: bool, const R: usize, const V: usize>(
         &self,
-        processor: P,
         mut panels: impl Iterator<Item = &'a [Lanes]>,
         sums: &mut [Lanes],
     ) {
@@ -97,12 +95,18 @@ impl Rows<'_> {
                 if done == 0 {
                     *tile = [[[0.0; LANES]; V]; R];
                 }
-                // Past the last row it is taken again, for sums that are not used.
-                let starts: [usize; R] = std::array::from_fn(|row| starts[row.min(starts.len() - 1)]);
                 let mut at = done;
-                for piece in pieces.iter() {
-                    let rows = starts.map(|start| &self.source[start + piece.start..][..piece.length]);
-                    add_rows(processor, tile, rows, panels.map(|panel| &panel[at..]));
+                for piece in pieces {
+                    // Past the last row it is taken again, for sums that are not used.
+                    let mut rows: [&[f32]; R] = [&[]; R];
+                    for (row, start) in rows.iter_mut().zip(starts.iter().chain(std::iter::repeat(&starts[starts.len() - 1]))) {
+                        *row = &self.source[start + piece.start..][..piece.length];
+                    }
+                    let mut columns = panels;
+                    for panel in &mut columns {
+                        *panel = &panel[at..];
+                    }
+                    add_rows::<FMA, R, V>(tile, rows, columns);
                     at += piece.length;
                 }
             }

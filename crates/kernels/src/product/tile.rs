@@ -1,9 +1,8 @@
 //! Tiles of a product, whose sums stay in registers.
+//!
+//! There are loops here where arrays could be mapped: `map` may be left as a call.
 
-use crate::instructions::Processor;
-
-/// The f32 numbers in the widest register.
-pub(crate) const LANES: usize = 16;
+use crate::simd::{LANES, mul_add};
 
 /// A register, or several of them on lesser processors.
 pub(crate) type Lanes = [f32; LANES];
@@ -15,14 +14,18 @@ pub(crate) type Tile<const R: usize, const V: usize> = [[Lanes; V]; R];
 ///
 /// All rows and panels have the length of the first row at least.
 #[inline(always)]
-pub(crate) fn add_rows<P: Processor, const R: usize, const V: usize>(
-    processor: P,
+pub(crate) fn add_rows<const FMA: bool, const R: usize, const V: usize>(
     sums: &mut Tile<R, V>,
-    rows: [&[f32]; R],
-    panels: [&[Lanes]; V],
+    mut rows: [&[f32]; R],
+    mut panels: [&[Lanes]; V],
 ) {
     let depth = rows[0].len();
-    let (rows, panels) = (rows.map(|row| &row[..depth]), panels.map(|panel| &panel[..depth]));
+    for row in &mut rows {
+        *row = &row[..depth];
+    }
+    for panel in &mut panels {
+        *panel = &panel[..depth];
+    }
     // A copy that lives in registers.
     let mut inner = *sums;
     for k in 0..depth {
@@ -33,7 +36,7 @@ pub(crate) fn add_rows<P: Processor, const R: usize, const V: usize>(
         for (right, panel) in right.iter_mut().zip(panels) {
             *right = panel[k];
         }
-        add(processor, &mut inner, &left, &right);
+        add::<FMA, R, V>(&mut inner, &left, &right);
     }
     *sums = inner;
 }
@@ -43,14 +46,15 @@ pub(crate) fn add_rows<P: Processor, const R: usize, const V: usize>(
 ///
 /// All panels have the length of `places` at least.
 #[inline(always)]
-pub(crate) fn add_outer<P: Processor, const R: usize, const V: usize>(
-    processor: P,
+pub(crate) fn add_outer<const FMA: bool, const R: usize, const V: usize>(
     sums: &mut Tile<R, V>,
     left: &[f32],
     places: &[usize],
-    panels: [&[Lanes]; V],
+    mut panels: [&[Lanes]; V],
 ) {
-    let panels = panels.map(|panel| &panel[..places.len()]);
+    for panel in &mut panels {
+        *panel = &panel[..places.len()];
+    }
     let mut inner = *sums;
     for (q, &place) in places.iter().enumerate() {
         let mut right = [[0.0; LANES]; V];
@@ -59,18 +63,17 @@ pub(crate) fn add_outer<P: Processor, const R: usize, const V: usize>(
         }
         let mut rows = [0.0; R];
         rows.copy_from_slice(&left[place..][..R]);
-        add(processor, &mut inner, &rows, &right);
+        add::<FMA, R, V>(&mut inner, &rows, &right);
     }
     *sums = inner;
 }
 
-/// Loops, and no `map` of arrays: that may be a call.
 #[inline(always)]
-fn add<P: Processor, const R: usize, const V: usize>(processor: P, sums: &mut Tile<R, V>, left: &[f32; R], right: &[Lanes; V]) {
+fn add<const FMA: bool, const R: usize, const V: usize>(sums: &mut Tile<R, V>, left: &[f32; R], right: &[Lanes; V]) {
     for (sums, &row) in sums.iter_mut().zip(left) {
         for (sums, columns) in sums.iter_mut().zip(right) {
             for (sum, &column) in sums.iter_mut().zip(columns) {
-                *sum = processor.mul_add(row, column, *sum);
+                *sum = mul_add::<FMA>(row, column, *sum);
             }
         }
     }

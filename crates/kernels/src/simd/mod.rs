@@ -21,6 +21,44 @@ pub(crate) trait Kernel {
 
     /// With `FMA`, [`mul_add`] is one instruction.
     fn run<const FMA: bool>(self) -> Self::Output;
+
+    /// The same for 32 registers of [`LANES`] numbers, those of AVX-512, for work whose tiles can make use of them.
+    #[inline(always)]
+    fn run_wide(self) -> Self::Output
+    where
+        Self: Sized,
+    {
+        self.run::<true>()
+    }
+}
+
+/// Which of its forms a kernel runs in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Form {
+    /// As [`run`] does.
+    Best,
+    /// That for AVX-512, compiled for any processor.
+    #[cfg(test)]
+    Wide,
+    /// That for processors without AVX2.
+    #[cfg(test)]
+    Plain,
+}
+
+impl Form {
+    #[cfg(test)]
+    pub const ALL: [Self; 3] = [Self::Best, Self::Wide, Self::Plain];
+
+    /// Runs a kernel on the calling thread.
+    pub fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            Self::Best => run(kernel),
+            #[cfg(test)]
+            Self::Wide => kernel.run_wide(),
+            #[cfg(test)]
+            Self::Plain => kernel.run::<false>(),
+        }
+    }
 }
 
 /// Runs a kernel on the calling thread.
@@ -29,7 +67,7 @@ pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
         fn avx512<K: Kernel>(kernel: K) -> K::Output {
-            kernel.run::<true>()
+            kernel.run_wide()
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2<K: Kernel>(kernel: K) -> K::Output {
