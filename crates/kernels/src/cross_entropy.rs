@@ -11,8 +11,8 @@ use crate::values::{Values, on_cpu};
 
 /// The mean over the rows of −log softmax(z)_y in nats, for logits z [n, classes] and labels y [n] of type u32.
 ///
-/// The gradient of z is (softmax(z) − 1_y)/n for each row. On the CPU it is computed with the loss, which has the
-/// exponentials, if z leads to a variable, and a label that is no class is an error that names it.
+/// The gradient of a row is (softmax(z) − e)/n, with 1 at the label in e and 0 elsewhere. On the CPU it is computed with
+/// the loss, which has the exponentials, if z leads to a variable, and a label that is no class is an error that names it.
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let (n, classes) = logits.dims2()?;
     if labels.dims() != [n] || labels.dtype() != DType::U32 {

@@ -11,6 +11,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, TensorId};
 
+use crate::add;
+
 /// The gradients of a loss by all variables that it depends on: those of candle's `backward`, in less time and memory.
 ///
 /// A graph with any other operation in it goes through candle's `backward` as a whole.
@@ -45,7 +47,7 @@ fn along(loss: &Tensor, order: &[&Tensor], operations: &[Option<Arc<Applied>>]) 
             // Data lead to no variable.
             if let Some(part) = part.filter(|_| input.track_op()) {
                 let sum = match gradients.remove(input) {
-                    Some(before) => (before + part)?,
+                    Some(before) => add(&before, &part)?,
                     None => part,
                 };
                 gradients.insert(input, sum.detach());
