@@ -40,7 +40,7 @@ impl Exact {
     /// error, 1.5·10⁻⁷, on |x| ≤ 14, where Φ leaves the range of f32.
     #[inline(always)]
     fn distribution<const FMA: bool>(x: f32) -> (f32, f32) {
-        const Q: [f32; 7] = [-0.157_204_77, 0.206_356_31, -0.053_686_08, 0.128_562_81, 0.099_913_17, 0.120_754_0, 0.119_629_3];
+        const Q: [f32; 7] = [-0.157_204_77, 0.206_356_31, -0.053_686_08, 0.128_562_81, 0.099_913_17, 0.120_754, 0.119_629_3];
         let density = exp::<FMA>(-0.5 * x * x);
         let t = 1.0 / mul_add::<FMA>(0.3, x.abs(), 1.0);
         let mut q = 0.035_675_19;
@@ -61,7 +61,7 @@ impl Curve for Exact {
     /// Φ(x) + x e^(−x²/2)/√(2π).
     #[inline(always)]
     fn slope<const FMA: bool>(self, x: f32) -> f32 {
-        const SCALE: f32 = 0.398_942_28;
+        const SCALE: f32 = 0.398_942_3;
         let (phi, density) = Self::distribution::<FMA>(x);
         mul_add::<FMA>(x * SCALE, density, phi)
     }
@@ -72,7 +72,7 @@ struct Tanh;
 
 impl Tanh {
     /// 2√(2/π).
-    const SCALE: f32 = 1.595_769_1;
+    const SCALE: f32 = 1.595_769_2;
     const CUBE: f32 = 0.044_715;
 
     /// ½(1 + tanh u) = 1/(1 + e^(−2u)), which loses no digits where tanh u is near −1.

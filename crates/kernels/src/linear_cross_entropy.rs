@@ -55,6 +55,7 @@ impl CustomOp2 for LinearCrossEntropy {
         "cross-entropy of a linear map"
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "results are f32")]
     fn cpu_fwd(&self, x: &CpuStorage, x_layout: &Layout, w: &CpuStorage, w_layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (classes, width) = w_layout.shape().dims2()?;
         let n = self.labels.len();
@@ -103,7 +104,7 @@ impl CustomOp2 for LinearCrossEntropy {
     }
 }
 
-/// The sum of the losses of the rows of `logits`, which become (softmax(z) − 1_y)·scale.
+/// The sum of the losses of the rows of `logits`, which become `(softmax(z) − 1_y)·scale`.
 fn rows_to_gradients(logits: &mut CpuStorage, classes: usize, labels: &[u32], scale: f32) -> Result<f64> {
     let CpuStorage::F32(logits) = logits else { bail!("logits of type f32 were expected") };
     let losses: Vec<f64> = logits
@@ -129,10 +130,14 @@ impl Kernel for Row<'_> {
         let Self { logits, label, scale } = self;
         let top = largest(logits);
         let of_label = f64::from(logits[label]) - f64::from(top);
-        logits.iter_mut().for_each(|z| *z = exp::<FMA>(*z - top));
+        for z in &mut *logits {
+            *z = exp::<FMA>(*z - top);
+        }
         let total = sum(logits, |x| x);
         let factor = scale / total;
-        logits.iter_mut().for_each(|p| *p *= factor);
+        for p in &mut *logits {
+            *p *= factor;
+        }
         logits[label] -= scale;
         f64::from(total).ln() - of_label
     }

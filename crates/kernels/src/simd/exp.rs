@@ -9,7 +9,7 @@ use super::mul_add;
 #[inline(always)]
 pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     // ln 2 in two parts. The first has 9 digits, so that n times it is exact.
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     // Adding it rounds to an integer, which then stands in the low bits.
     const ROUND: f32 = 1.5 * (1 << 23) as f32;
