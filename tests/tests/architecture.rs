@@ -18,7 +18,18 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("isorate-results", &[]),
     ("isorate-models", &["isorate-kernels"]),
     ("isorate-bench", &["isorate-kernels", "isorate-models", "isorate-optim"]),
-    ("isorate-train", &["isorate-data", "isorate-hub", "isorate-kernels", "isorate-models", "isorate-optim", "isorate-results", "isorate-theory"]),
+    (
+        "isorate-train",
+        &[
+            "isorate-data",
+            "isorate-hub",
+            "isorate-kernels",
+            "isorate-models",
+            "isorate-optim",
+            "isorate-results",
+            "isorate-theory",
+        ],
+    ),
     ("isorate-figures", &["isorate-results", "isorate-theory"]),
     ("isorate-cli", LIBRARIES),
     ("isorate-tests", LIBRARIES),
@@ -231,6 +242,7 @@ const UNSAFE: &[&str] = &[
     "crates/kernels/src/bf16/avx2.rs",
     "crates/kernels/src/bf16/avx512.rs",
     "crates/kernels/src/fresh.rs",
+    "crates/kernels/src/instructions.rs",
     "crates/kernels/src/simd/mod.rs",
 ];
 

@@ -383,6 +383,25 @@ fn a_cache_that_cannot_be_written() {
     insta::assert_snapshot!(case.record);
 }
 
+/// As in a cache that may only be read, which binds everybody but root.
+#[test]
+fn a_bad_file_that_cannot_be_moved_is_named() {
+    let mut case = Case::new("a bad file, and a file in the place of the folder for such files");
+    assert!(case.fetch().status.success());
+    let file = case.file(TRAIN);
+    let good = fs_err::read(&file).unwrap();
+    fs_err::write(&file, &good[..100]).unwrap();
+    let in_the_way = case.place.cache().join(".isorate/set-aside");
+    fs_err::write(&in_the_way, "in the way").unwrap();
+    assert_eq!(case.inspect().status.code(), Some(2));
+    assert_eq!(fs_err::read(&file).unwrap(), good[..100]);
+    fs_err::remove_file(&in_the_way).unwrap();
+    assert_eq!(case.inspect().status.code(), Some(2));
+    case.repair();
+    assert_eq!(fs_err::read(&file).unwrap(), good);
+    insta::assert_snapshot!(case.record);
+}
+
 #[cfg(unix)]
 #[test]
 fn a_cache_that_may_only_be_read() {

@@ -14,6 +14,36 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     text.split(opening.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }
 
+/// Whether `text` is `expected`, where a line `…` stands for any number of lines: a README need not show everything, and where a curve that
+/// comes near zero has gone differs between processors by a few steps.
+fn matches(text: &str, expected: &str) -> bool {
+    let mut parts = expected.split("…\n");
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let mut whole = true;
+    for part in parts {
+        whole = part.is_empty();
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.is_empty() || whole && expected.ends_with("…\n")
+}
+
+#[test]
+fn lines_may_be_left_out() {
+    for (text, expected, is) in [
+        ("a\nb\nc\n", "a\nb\nc\n", true),
+        ("a\nb\nc\n", "a\n…\nc\n", true),
+        ("a\nb\nc\n", "a\n…\n", true),
+        ("a\nc\n", "a\n…\nc\n", true),
+        ("a\nb\nc\n", "a\n…\nb\n", false),
+        ("a\nb\nc\n", "a\nb\n", false),
+        ("a\nb\nc\n", "b\n…\nc\n", false),
+        ("a\nb\n", "a\n…\nc\n", false),
+    ] {
+        assert_eq!(matches(text, expected), is, "{text:?} {expected:?}");
+    }
+}
+
 #[test]
 fn examples_print_what_the_readme_says() {
     let text = readme();
@@ -29,7 +59,7 @@ fn examples_print_what_the_readme_says() {
             let words: Vec<&str> = command.split_whitespace().collect();
             assert_eq!(words[0], "isorate", "{command}");
             let ended = workplace.run(&words[1..]);
-            assert_eq!(ended.stdout, expected, "{command}: {}", ended.stderr);
+            assert!(matches(&ended.stdout, expected), "{command}: {}\n{}", ended.stderr, ended.stdout);
             examples += 1;
         }
     }

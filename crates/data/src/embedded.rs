@@ -1,5 +1,6 @@
 //! Real data compiled into the program, in the hub's schema.
 
+use crate::image_set::{CLOTHES, DIGITS};
 use crate::{DataError, Images, Table, TableOptions, read_csv, read_parquet};
 
 /// Which of the two parts a data set comes in.
@@ -105,7 +106,7 @@ static FASHION_MNIST: EmbeddedDataset = EmbeddedDataset {
     licence: "MIT, © 2017 Zalando SE",
     citation: "H. Xiao, K. Rasul, R. Vollgraf: Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms, \
                arXiv 1708.07747, 2017",
-    class_names: &["t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"],
+    class_names: &CLOTHES,
     files: [
         include_bytes!("../assets/fashion-mnist/train-00000-of-00001.parquet"),
         include_bytes!("../assets/fashion-mnist/test-00000-of-00001.parquet"),
@@ -148,7 +149,7 @@ static MNIST: EmbeddedDataset = EmbeddedDataset {
     origin: "seeded random subset of the complete MNIST (60,000 + 10,000), stratified by class, from the original IDX files",
     licence: "CC BY-SA 3.0, as usually cited for MNIST",
     citation: "Y. LeCun, C. Cortes, C. J. C. Burges: The MNIST database of handwritten digits, 1998",
-    class_names: &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"],
+    class_names: &DIGITS,
     files: [
         include_bytes!("../assets/mnist/train-00000-of-00001.parquet"),
         include_bytes!("../assets/mnist/test-00000-of-00001.parquet"),

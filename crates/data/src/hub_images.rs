@@ -25,11 +25,16 @@ impl<'h> HubImages<'h> {
     /// [`DataError::Setting`] for a name or split that is not there, [`DataError::Hub`] when the set was not fetched or its files are not
     /// what they must be, [`DataError::SetAside`] for what [`ShardedImages::open`] finds wrong in them.
     pub fn open(hub: &'h Hub, name: &str, split: &str, memory: Memory, progress: &dyn Progress) -> Result<Self, DataError> {
-        let set = ImageSet::named(name).ok_or_else(|| {
-            let names: Vec<&str> = IMAGE_SETS.iter().map(|set| set.name).collect();
-            DataError::setting("image set", name, format!("there are {}", names.join(", ")))
-        })?;
-        let fetched = hub.cached(isorate_hub::source(name)?, progress)?;
+        image_set(name)?;
+        Self::of(hub, hub.cached(isorate_hub::source(name)?, progress)?, split, memory)
+    }
+
+    /// [`Self::open`] of a set whose files were just verified: for several splits each file is read once.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of(hub: &'h Hub, fetched: Fetched, split: &str, memory: Memory) -> Result<Self, DataError> {
+        let (name, set) = (&fetched.name, image_set(&fetched.name)?);
         let paths: Vec<PathBuf> = fetched.of(split).map(|file| file.path.clone()).collect();
         if paths.is_empty() {
             let mut splits: Vec<&str> = fetched.files.iter().map(|file| file.split.as_str()).collect();
@@ -81,6 +86,13 @@ impl Examples for HubImages<'_> {
     fn read(&self, rows: &[usize], out: &mut [f32]) -> Result<(), DataError> {
         self.images.read(rows, out).map_err(|error| set_aside(self.hub, &self.fetched, error))
     }
+}
+
+fn image_set(name: &str) -> Result<&'static ImageSet, DataError> {
+    ImageSet::named(name).ok_or_else(|| {
+        let names: Vec<&str> = IMAGE_SETS.iter().map(|set| set.name).collect();
+        DataError::setting("image set", name, format!("there are {}", names.join(", ")))
+    })
 }
 
 /// Sets the file aside that an error blames, and says so. An error that blames none of the files comes back as it is.

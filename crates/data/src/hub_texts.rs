@@ -24,11 +24,18 @@ impl<'h> HubTexts<'h> {
     /// [`DataError::Setting`] for a split that is not there, [`DataError::Hub`] when the set was not fetched or its files are not what they
     /// must be, [`DataError::SetAside`] for a file in another schema.
     pub fn open(hub: &'h Hub, name: &str, split: &str, progress: &dyn Progress) -> Result<Self, DataError> {
-        let fetched = hub.cached(isorate_hub::source(name)?, progress)?;
+        Self::of(hub, hub.cached(isorate_hub::source(name)?, progress)?, split)
+    }
+
+    /// [`Self::open`] of a set whose files were just verified: for several splits each file is read once.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn of(hub: &'h Hub, fetched: Fetched, split: &str) -> Result<Self, DataError> {
         if fetched.of(split).next().is_none() {
             let mut splits: Vec<&str> = fetched.files.iter().map(|file| file.split.as_str()).collect();
             splits.dedup();
-            return Err(DataError::setting("split", split, format!("{name} has {}", splits.join(", "))));
+            return Err(DataError::setting("split", split, format!("{} has {}", fetched.name, splits.join(", "))));
         }
         let mut rows = 0;
         for file in fetched.of(split) {

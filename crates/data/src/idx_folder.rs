@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use flate2::read::GzDecoder;
 
-use crate::{DataError, Images, parse_idx_images, parse_idx_labels};
+use crate::{DataError, Images, Split, parse_idx_images, parse_idx_labels};
 
 /// Magic bytes of gzip.
 const GZIP: [u8; 2] = [0x1f, 0x8b];
@@ -20,10 +20,15 @@ const LARGEST: u64 = 256 << 20;
 /// [`DataError::Idx`] when a file is missing, is not what its header says, or has other than one label for each image;
 /// [`DataError::Label`] for a label that is not below `classes`; [`DataError::Io`] when a file cannot be read.
 pub fn idx_folder(folder: &Path, classes: usize) -> Result<[Images; 2], DataError> {
-    Ok([part(folder, "train", classes)?, part(folder, "t10k", classes)?])
+    Ok([idx_split(folder, Split::Train, classes)?, idx_split(folder, Split::Test, classes)?])
 }
 
-fn part(folder: &Path, prefix: &str, classes: usize) -> Result<Images, DataError> {
+/// One of the two that [`idx_folder`] reads.
+pub(crate) fn idx_split(folder: &Path, split: Split, classes: usize) -> Result<Images, DataError> {
+    let prefix = match split {
+        Split::Train => "train",
+        Split::Test => "t10k",
+    };
     let (path, bytes) = read(folder, &format!("{prefix}-images-idx3-ubyte"), "images")?;
     let ([count, height, width], pixels) = parse_idx_images(&bytes, &path.display().to_string())?;
     let (path, bytes) = read(folder, &format!("{prefix}-labels-idx1-ubyte"), "labels")?;

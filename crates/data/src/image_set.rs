@@ -98,6 +98,12 @@ pub enum Published {
     },
 }
 
+/// The classes of MNIST.
+pub(crate) const DIGITS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+/// The classes of Fashion-MNIST.
+pub(crate) const CLOTHES: [&str; 10] =
+    ["t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"];
+
 /// The image sets of the hub.
 ///
 /// Groups of CelebA and Waterbirds as in Sagawa et al. 2020, "Distributionally Robust Neural Networks for Group Shifts", whose code
@@ -108,7 +114,7 @@ pub static IMAGE_SETS: [ImageSet; 6] = [
     ImageSet {
         name: "mnist",
         image: "image",
-        class: Variable::class("label", &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]),
+        class: Variable::class("label", &DIGITS),
         attribute: None,
         others: &[],
         stored: Some([1, 28, 28]),
@@ -121,10 +127,7 @@ pub static IMAGE_SETS: [ImageSet; 6] = [
     ImageSet {
         name: "fashion-mnist",
         image: "image",
-        class: Variable::class(
-            "label",
-            &["t-shirt/top", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot"],
-        ),
+        class: Variable::class("label", &CLOTHES),
         attribute: None,
         others: &[],
         stored: Some([1, 28, 28]),

@@ -1,6 +1,6 @@
 //! MultiNLI with the negation attribute.
 
-use isorate_hub::{Hub, Progress};
+use isorate_hub::{Fetched, Hub, Progress};
 use rand::seq::SliceRandom;
 
 use crate::decode::ROWS_AT_ONCE;
@@ -66,11 +66,15 @@ pub struct MultiNli {
 /// [`DataError::Hub`] when the set was not fetched or its files are not what they must be; [`DataError::SetAside`] for a file in another schema, or with a label that
 /// is not 0, 1 or 2 (the hub's files have none; in the original release pairs without a majority have none of the three, and were left out).
 pub fn multi_nli(hub: &Hub, seed: u64, progress: &dyn Progress) -> Result<MultiNli, DataError> {
-    let fetched = hub.cached(isorate_hub::source("multi-nli")?, progress)?;
+    multi_nli_of(hub, &hub.cached(isorate_hub::source("multi-nli")?, progress)?, seed)
+}
+
+/// [`multi_nli`] from files that were just verified.
+pub(crate) fn multi_nli_of(hub: &Hub, fetched: &Fetched, seed: u64) -> Result<MultiNli, DataError> {
     let mut pairs = Pairs::default();
     for split in ["train", "validation_matched", "validation_mismatched"] {
         for file in fetched.of(split) {
-            pairs.read(&file.path).map_err(|error| set_aside(hub, &fetched, error))?;
+            pairs.read(&file.path).map_err(|error| set_aside(hub, fetched, error))?;
         }
     }
     pairs.shared_out(seed)

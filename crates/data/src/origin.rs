@@ -8,6 +8,7 @@ use std::str::FromStr;
 use isorate_hub::Hub;
 
 use crate::catalogue::label;
+use crate::idx_folder::idx_split;
 use crate::{DataError, EmbeddedDataset, FileFacts, HubImages, Images, Memory, Split, fashion_mnist, idx_folder, mnist};
 
 /// Where the images of MNIST and Fashion-MNIST come from. As text: `embedded`, `hub`, or `idx:FOLDER`.
@@ -161,13 +162,7 @@ impl ImageSource {
         match &self.origin {
             Origin::Embedded => self.dataset.load(split),
             Origin::Hub => HubImages::open(&Hub::from_env()?, self.name(), split.name(), Memory::default(), &())?.to_images(),
-            Origin::Idx(folder) => {
-                let [train, test] = idx_folder(folder, self.dataset.classes())?;
-                Ok(match split {
-                    Split::Train => train,
-                    Split::Test => test,
-                })
-            }
+            Origin::Idx(folder) => idx_split(folder, split, self.dataset.classes()),
         }
     }
 }

@@ -48,8 +48,8 @@ pub(crate) fn table(runs: &[Run]) -> Result<Table, Error> {
         }
     }
     let caption = format!(
-        "The lead of SpecGD in the loss of the rarest classes, predicted / measured on the training rows with a linear model; `after`: still ahead \
-         at the last time, three times the last predicted saturation. Errors are relative to the largest measured lead. {} scale.",
+        "The lead of SpecGD in the loss of the rarest classes, predicted / measured on the training rows with a linear model; end: a twentieth of \
+         the largest lead is left; `after`: more is left at the last time, three times the last predicted saturation. Errors are relative to the largest measured lead. {} scale.",
         selection.scale()
     );
     Ok(Table { caption, columns, rows, headings: Vec::new() })

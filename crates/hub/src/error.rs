@@ -132,6 +132,25 @@ pub enum HubError {
         /// Where it is now.
         aside: PathBuf,
     },
+    /// A file is not what it must be, and could not be moved out of the way.
+    #[error(
+        "{name}: {file}: expected {expected}, found {found}\nhint: remove {} and fetch {name} again; it could not be set aside: {reason}",
+        path.display()
+    )]
+    BadFileInTheWay {
+        /// The source.
+        name: String,
+        /// Its path in the repository.
+        file: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+        /// Where it is.
+        path: PathBuf,
+        /// Why it is still there.
+        reason: Box<HubError>,
+    },
     /// The lock file cannot be used.
     #[error("{}: {reason}\nhint: {how}", path.display())]
     Lock {

@@ -85,7 +85,7 @@ impl Hub {
     ///
     /// # Errors
     /// [`HubError::Missing`] if the source was not fetched; [`HubError::BadFile`] for a file that is not what it must be, which
-    /// is set aside; [`HubError::Lock`], [`HubError::Io`].
+    /// is set aside, or [`HubError::BadFileInTheWay`] where it cannot be; [`HubError::Lock`], [`HubError::Io`].
     pub fn cached(&self, source: &Source, progress: &dyn Progress) -> Result<Fetched, HubError> {
         let source = self.source(source);
         let folder = || self.cache.folder().to_owned();
@@ -104,24 +104,42 @@ impl Hub {
                     files.push(good);
                 }
                 Check::Missing => missing.push(file.path.as_str()),
-                Check::Bad { .. } => {
-                    let claim = self.cache.claim(source, &|| progress.see(&Event::Queued { source: &source.name }))?;
-                    // A fetch may have repaired it while this waited.
-                    match check(source, file, &path, progress)? {
-                        Check::Good(file) => files.push(file),
-                        Check::Missing => missing.push(file.path.as_str()),
-                        Check::Bad { expected, found } => {
-                            let aside = self.cache.set_aside(source, &file.path, &path, &claim)?;
-                            return Err(bad(source, &file.path, expected, found, aside));
-                        }
+                Check::Bad { expected, found } => match self.repaired_or_set_aside(source, file, &path, progress) {
+                    Ok(Some(file)) => files.push(file),
+                    Ok(None) => missing.push(file.path.as_str()),
+                    Err(error @ HubError::BadFile { .. }) => return Err(error),
+                    // A cache that may only be read: the file is not used, and what is wrong with it is said all the same.
+                    Err(reason) => {
+                        let (name, file, reason) = (source.name.clone(), file.path.clone(), Box::new(reason));
+                        return Err(HubError::BadFileInTheWay { name, file, expected, found, path, reason });
                     }
-                }
+                },
             }
         }
         if missing.is_empty() {
             Ok(Fetched { name: source.name.clone(), commit: entry.commit, files })
         } else {
             Err(HubError::Missing { name: source.name.clone(), folder: folder(), files: missing.join(", ") })
+        }
+    }
+
+    /// A file that was found to be bad, looked at again when nobody else changes the cache: repaired by now, gone, or moved
+    /// aside with [`HubError::BadFile`].
+    fn repaired_or_set_aside(
+        &self,
+        source: &Source,
+        file: &LockedFile,
+        path: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Option<VerifiedFile>, HubError> {
+        let claim = self.cache.claim(source, &|| progress.see(&Event::Queued { source: &source.name }))?;
+        match check(source, file, path, progress)? {
+            Check::Good(file) => Ok(Some(file)),
+            Check::Missing => Ok(None),
+            Check::Bad { expected, found } => {
+                let aside = self.cache.set_aside(source, &file.path, path, &claim)?;
+                Err(bad(source, &file.path, expected, found, aside))
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 
 use crate::elementwise::{map, map2};
-use crate::graph::apply1;
+use crate::graph::{apply1, apply2};
 use crate::values::{Values, on_cpu, values};
 
 /// max(0, x), with the gradient of x at and above 0; the same bits as candle's.
@@ -16,7 +16,7 @@ pub fn relu(x: &Tensor) -> Result<Tensor> {
 /// On the CPU the gradient is that of PyTorch, 0 where the sum is 0: it can be read off the result.
 pub fn add_relu(x: &Tensor, y: &Tensor) -> Result<Tensor> {
     let fused = on_cpu(&[x, y]) && x.is_contiguous() && y.is_contiguous() && x.shape() == y.shape();
-    if fused { x.apply_op2(y, AddRelu) } else { relu(&(x + y)?) }
+    if fused { apply2(x, y, AddRelu) } else { relu(&(x + y)?) }
 }
 
 struct Relu;

@@ -5,6 +5,7 @@ use rayon::prelude::*;
 
 use crate::elementwise::map;
 use crate::fresh::{Part, filled_with, part_of};
+use crate::graph::apply1;
 use crate::simd::{self, Kernel, LANES};
 use crate::values::{Values, on_cpu};
 
@@ -40,7 +41,7 @@ pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let gradient =
         filled_with(values.len(), rows * classes, &mut losses, |index, gradient, loss| *loss = part(index, Some(gradient)));
     let gradient = Tensor::from_vec(gradient, (n, classes), logits.device())?;
-    logits.apply_op1(CrossEntropy { loss: mean(&losses, n), gradient })
+    apply1(logits, CrossEntropy { loss: mean(&losses, n), gradient })
 }
 
 /// The mean over `n` rows, from sums over parts of them.

@@ -20,9 +20,11 @@ mod embedding;
 mod fresh;
 mod gelu;
 mod graph;
+mod instructions;
 mod layer_norm;
 mod linear_cross_entropy;
 mod pool;
+mod product;
 mod simd;
 #[cfg(test)]
 mod testing;

@@ -131,5 +131,5 @@ pub enum FileProblem {
 }
 
 fn also(names: &[String]) -> String {
-    names.iter().map(|name| format!(", also known as `{name}`")).collect()
+    if names.is_empty() { String::new() } else { format!(", also known as `{}`", names.join("` or `")) }
 }

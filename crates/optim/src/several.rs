@@ -68,8 +68,7 @@ impl UpdateAll<2> for SgdUpdate {
         [if self.nesterov { self.step_ahead().element(y, x, m) } else { self.step().element(y, m) }, m]
     }
     fn composed(&self, [y, m]: [&Tensor; 2], x: &Tensor) -> candle_core::Result<[Tensor; 2]> {
-        let m =
-            if self.decay == 0.0 { self.taken_in().composed(m, x)? } else { self.taken_in_with_decay().composed(m, x, y)? };
+        let m = if self.decay == 0.0 { self.taken_in().composed(m, x)? } else { self.taken_in_with_decay().composed(m, x, y)? };
         Ok([if self.nesterov { self.step_ahead().composed(y, x, &m) } else { self.step().composed(y, &m) }?, m])
     }
 }
@@ -96,8 +95,12 @@ pub(crate) fn update_all<const N: usize, U: UpdateAll<N>>(update: &U, ys: [&Var;
     if x.device().is_cpu() {
         let (storage, layout) = x.storage_and_layout();
         match &*storage {
-            Storage::Cpu(CpuStorage::F32(x)) => with_numbers(&ys, Vec::new(), &mut |ys| pass(update, ys, contiguous(x, layout)?))?,
-            Storage::Cpu(CpuStorage::F64(x)) => with_numbers(&ys, Vec::new(), &mut |ys| pass(update, ys, contiguous(x, layout)?))?,
+            Storage::Cpu(CpuStorage::F32(x)) => {
+                with_numbers(&ys, Vec::new(), &mut |ys| pass(update, ys, contiguous(x, layout)?))?
+            }
+            Storage::Cpu(CpuStorage::F64(x)) => {
+                with_numbers(&ys, Vec::new(), &mut |ys| pass(update, ys, contiguous(x, layout)?))?
+            }
             _ => return Err(candle_core::Error::Msg(TYPES.into()).into()),
         }
     } else {
@@ -166,12 +169,7 @@ fn pass<T: Real, const N: usize, U: UpdateAll<N>>(update: &U, ys: Vec<&mut [T]>,
 const BLOCK: usize = 16;
 
 /// B elements from `first` on.
-fn one_block<T: Real, const N: usize, const B: usize>(
-    update: &impl UpdateAll<N>,
-    ys: &mut [&mut [T]],
-    first: usize,
-    x: [T; B],
-) {
+fn one_block<T: Real, const N: usize, const B: usize>(update: &impl UpdateAll<N>, ys: &mut [&mut [T]], first: usize, x: [T; B]) {
     let mut block = [[T::zero(); B]; N];
     for (block, y) in block.iter_mut().zip(&*ys) {
         block.copy_from_slice(&y[first..first + B]);

@@ -4,9 +4,10 @@ use isorate_hub::{Fetched, Hub, source};
 
 use super::open::{domino_parts, examples, images};
 use super::{Entry, FileFacts, Form, OpenOptions, Opened, OpenedSplit};
+use crate::multi_nli::multi_nli_of;
 use crate::{
     DataError, DominoClasses, HubImages, HubTexts, ImageSource, Images, MULTI_NLI_TRAIN_GROUPS, Memory, MultiNli, SentencePairs,
-    Split, multi_nli,
+    Split,
 };
 
 pub(super) fn open<'h>(entry: &Entry, hub: &'h Hub, options: &OpenOptions) -> Result<Opened<'h>, DataError> {
@@ -16,11 +17,9 @@ pub(super) fn open<'h>(entry: &Entry, hub: &'h Hub, options: &OpenOptions) -> Re
     let fetched = hub.cached(source(entry.name)?, &())?;
     let source = hub.source(source(entry.name)?);
     let splits: Vec<OpenedSplit> = match entry.form {
-        Form::Images => {
-            splits(&fetched).into_iter().map(|split| image_split(hub, entry.name, split)).collect::<Result<_, _>>()?
-        }
-        Form::Text if entry.name == "multi-nli" => pairs(hub, options.seed)?,
-        Form::Text => splits(&fetched).into_iter().map(|split| texts(hub, entry.name, split)).collect::<Result<_, _>>()?,
+        Form::Images => splits(&fetched).into_iter().map(|split| image_split(hub, &fetched, split)).collect::<Result<_, _>>()?,
+        Form::Text if entry.name == "multi-nli" => pairs(hub, &fetched, options.seed)?,
+        Form::Text => splits(&fetched).into_iter().map(|split| texts(hub, &fetched, split)).collect::<Result<_, _>>()?,
         Form::Numbers | Form::Weights => Vec::new(),
     };
     Ok(Opened {
@@ -49,8 +48,8 @@ fn splits(fetched: &Fetched) -> Vec<&str> {
     splits
 }
 
-fn image_split<'h>(hub: &'h Hub, name: &str, split: &str) -> Result<OpenedSplit<'h>, DataError> {
-    let set = HubImages::open(hub, name, split, Memory::default(), &())?;
+fn image_split<'h>(hub: &'h Hub, fetched: &Fetched, split: &str) -> Result<OpenedSplit<'h>, DataError> {
+    let set = HubImages::of(hub, fetched.clone(), split, Memory::default())?;
     let kind = set.images().set();
     let published_groups = kind.published(split).filter(|_| kind.attribute.is_some()).map(<[usize]>::to_vec);
     let names: Vec<String> = kind.class.names.iter().map(|&name| name.to_owned()).collect();
@@ -61,14 +60,14 @@ fn image_split<'h>(hub: &'h Hub, name: &str, split: &str) -> Result<OpenedSplit<
 /// Texts that are shown as examples.
 const SHOWN: usize = 3;
 
-fn texts(hub: &Hub, name: &str, split: &str) -> Result<OpenedSplit<'static>, DataError> {
-    let set = HubTexts::open(hub, name, split, &())?;
+fn texts(hub: &Hub, fetched: &Fetched, split: &str) -> Result<OpenedSplit<'static>, DataError> {
+    let set = HubTexts::of(hub, fetched.clone(), split)?;
     Ok(OpenedSplit { name: split.to_owned(), rows: set.rows(), texts: set.first(SHOWN)?, ..OpenedSplit::default() })
 }
 
 /// The pooled pairs, shared out.
-fn pairs(hub: &Hub, seed: u64) -> Result<Vec<OpenedSplit<'static>>, DataError> {
-    let MultiNli { train, validation, test } = multi_nli(hub, seed, &())?;
+fn pairs(hub: &Hub, fetched: &Fetched, seed: u64) -> Result<Vec<OpenedSplit<'static>>, DataError> {
+    let MultiNli { train, validation, test } = multi_nli_of(hub, fetched, seed)?;
     let part = |(name, pairs): (&str, SentencePairs)| OpenedSplit {
         name: name.to_owned(),
         rows: pairs.groups.len(),
@@ -77,7 +76,7 @@ fn pairs(hub: &Hub, seed: u64) -> Result<Vec<OpenedSplit<'static>>, DataError> {
         texts: pairs.premises.iter().zip(&pairs.hypotheses).take(SHOWN).map(|(p, h)| format!("{p} → {h}")).collect(),
         published_groups: (name == "train").then(|| MULTI_NLI_TRAIN_GROUPS.to_vec()),
         groups: Some(pairs.groups),
-        images: None,
+        ..OpenedSplit::default()
     };
     Ok([("train", train), ("validation", validation), ("test", test)].map(part).into())
 }
@@ -86,7 +85,7 @@ fn dominoes<'h>(hub: &'h Hub, options: &OpenOptions) -> Result<Opened<'h>, DataE
     let digits = ImageSource::find("mnist", &options.origin)?;
     let fetched = hub.cached(source("cifar-10")?, &())?;
     let photographs = |split: Split| -> Result<Images, DataError> {
-        HubImages::open(hub, "cifar-10", split.name(), Memory::default(), &())?.to_images()
+        HubImages::of(hub, fetched.clone(), split.name(), Memory::default())?.to_images()
     };
     let bottom = [photographs(Split::Train)?, photographs(Split::Test)?];
     let top = [digits.load(Split::Train)?, digits.load(Split::Test)?];

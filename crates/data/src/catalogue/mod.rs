@@ -213,6 +213,9 @@ pub struct OpenedSplit<'h> {
     pub images: Option<Box<dyn Examples + 'h>>,
     /// The first texts, if it has texts.
     pub texts: Vec<String>,
+    /// The tokens of each tenth by frequency ([`TokenBins`](crate::TokenBins) of the training part), with the name of the bin; none where
+    /// no tokenizer belongs to the set.
+    pub token_bins: Vec<(String, u64)>,
     /// The published numbers of rows of the groups, for a complete set whose groups were counted by others.
     pub published_groups: Option<Vec<usize>>,
 }

@@ -4,9 +4,10 @@ use isorate_hub::Hub;
 
 use super::{Entry, FileFacts, Opened, OpenedSplit};
 use crate::{
-    ClassImbalance, ColorLaw, DataError, DominoClasses, DominoSettings, DominoSource, Dominoes, Examples, GaussianMixture,
-    GroupTask, GroupTaskSizes, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, ImageSource, Images, Origin, Split, Table, TwoColorLaw,
-    colorize, colorize_background, dominoes, group_task, state_of_the_union, two_colors, wine_quality, wine_quality_checksum,
+    Bpe, ClassImbalance, ColorLaw, DataError, DominoClasses, DominoSettings, DominoSource, Dominoes, Examples, GaussianMixture,
+    GroupTask, GroupTaskSizes, Groups, IRM_TEST_FLIP, IRM_TRAIN_FLIPS, ImageSource, Images, Origin, Split, Table, TokenBins,
+    TokenStream, TwoColorLaw, colorize, colorize_background, dominoes, group_task, state_of_the_union, two_colors, wine_quality,
+    wine_quality_checksum,
 };
 
 /// The correlation of the constructions in the catalogue; the balanced test sets have none.
@@ -104,7 +105,7 @@ impl Entry {
                 Ok(Opened {
                     origin: "made from the seed".into(),
                     licence: "none needed".into(),
-                    citation: "the data model of arXiv 2510.22980, section 3".into(),
+                    citation: "the data model of arXiv 2510.22980".into(),
                     files: Vec::new(),
                     splits: vec![table("train", &mixture.sample(MIXTURE_ROWS, seed)?)],
                 })
@@ -125,18 +126,50 @@ fn speeches<'h>() -> Result<Opened<'h>, DataError> {
         bytes: set.bytes(split).len() as u64,
         checksum: format!("blake3:{}", set.checksum(split)),
     };
-    let part = |split: Split| -> Result<OpenedSplit<'h>, DataError> {
-        let speeches = set.load(split)?;
-        let texts = speeches.iter().take(SHOWN.0).map(|speech| speech.chars().take(SHOWN.1).collect()).collect();
-        Ok(OpenedSplit { name: set.split_name(split).to_owned(), rows: speeches.len(), texts, ..OpenedSplit::default() })
+    let bpe = Bpe::embedded()?;
+    let speeches = [set.load(Split::Train)?, set.load(Split::Test)?];
+    let mut counts = Vec::new();
+    for part in &speeches {
+        counts.push(TokenStream::in_memory(&bpe, part.iter().cloned().map(Ok))?.counts().to_vec());
+    }
+    let bins = TokenBins::new(&counts[0], TOKEN_BINS)?;
+    let names = bin_names(&bpe, &bins, &counts[0])?;
+    let part = |split: Split| {
+        let (speeches, counts) = (&speeches[split as usize], &counts[split as usize]);
+        OpenedSplit {
+            name: set.split_name(split).to_owned(),
+            rows: speeches.len(),
+            texts: speeches.iter().take(SHOWN.0).map(|speech| speech.chars().take(SHOWN.1).collect()).collect(),
+            token_bins: names.iter().cloned().zip(bins.tokens_of(counts)).collect(),
+            ..OpenedSplit::default()
+        }
     };
     Ok(Opened {
         origin: "embedded".to_owned(),
         licence: set.licence.to_owned(),
         citation: set.citation.to_owned(),
         files: Split::ALL.map(file).into(),
-        splits: Split::ALL.map(part).into_iter().collect::<Result<_, _>>()?,
+        splits: Split::ALL.map(part).into(),
     })
+}
+
+/// The tenths by frequency of the literature.
+const TOKEN_BINS: usize = 10;
+
+/// The number of types of each bin, and its most frequent one.
+fn bin_names(bpe: &Bpe, bins: &TokenBins, counts: &[u64]) -> Result<Vec<String>, DataError> {
+    let mut first: Vec<Option<u32>> = vec![None; bins.len()];
+    for id in (0..).take(counts.len()) {
+        let first = &mut first[bins.bin(id)];
+        if first.is_none_or(|first| counts[id as usize] > counts[first as usize]) {
+            *first = Some(id);
+        }
+    }
+    let name = |(types, first): (usize, Option<u32>)| match first {
+        Some(id) => Ok(format!("{types} types: {:?} …", bpe.decode(&[id])?)),
+        None => Ok("no type".to_owned()),
+    };
+    bins.types().into_iter().zip(first).map(name).collect()
 }
 
 fn both(source: &ImageSource) -> Result<[Images; 2], DataError> {
@@ -212,14 +245,12 @@ pub(super) fn examples<'h>(images: impl Examples + 'h) -> OpenedSplit<'h> {
         None => (0..images.classes()).map(|class| class.to_string()).collect(),
     };
     OpenedSplit {
-        name: String::new(),
         rows: images.len(),
         class_names,
         labels: images.labels().to_vec(),
         groups,
         images: Some(Box::new(images)),
-        texts: Vec::new(),
-        published_groups: None,
+        ..OpenedSplit::default()
     }
 }
 
@@ -229,10 +260,7 @@ fn table(name: &str, table: &Table) -> OpenedSplit<'static> {
         rows: table.len(),
         class_names: table.class_names().to_vec(),
         labels: table.labels().to_vec(),
-        groups: None,
-        images: None,
-        texts: Vec::new(),
-        published_groups: None,
+        ..OpenedSplit::default()
     }
 }
 

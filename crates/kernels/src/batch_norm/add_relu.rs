@@ -7,6 +7,7 @@ use super::passes::moments;
 use super::{BatchNormed, check, composed, fits, statistics};
 use crate::activation::passed_on;
 use crate::add_relu;
+use crate::graph::{apply2, apply3};
 use crate::values::{Values, values};
 
 /// max(0, y + s) with y of [`batch_norm`](crate::batch_norm) of x, and s of the shape of x: without y in memory.
@@ -24,9 +25,9 @@ pub fn batch_norm_add_relu(x: &Tensor, gamma: &Tensor, beta: &Tensor, shortcut: 
     let channels = moments(&Values::of(x)?, shape);
     let [mean, variance] = statistics(&channels, x)?;
     // The graph has operations of at most three tensors.
-    let affine = gamma.apply_op2(beta, Pair)?;
+    let affine = apply2(gamma, beta, Pair)?;
     let norm = BatchNorm { channels, eps, relu: false, of_batch: true };
-    let y = x.apply_op3(&affine, shortcut, BatchNormAddRelu(norm))?;
+    let y = apply3(x, &affine, shortcut, BatchNormAddRelu(norm))?;
     Ok(BatchNormed { y, mean, variance })
 }
 

@@ -3,6 +3,7 @@
 mod add_relu;
 mod operation;
 mod passes;
+mod sums;
 #[cfg(test)]
 mod tests;
 
@@ -11,6 +12,7 @@ use candle_core::{D, Result, Tensor, bail};
 pub use self::add_relu::batch_norm_add_relu;
 use self::operation::BatchNorm;
 use self::passes::{Channel, moments};
+use crate::graph::apply3;
 use crate::relu;
 use crate::values::{Values, on_cpu};
 
@@ -40,7 +42,7 @@ pub fn batch_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64, relu: boo
     }
     let channels = moments(&Values::of(x)?, shape);
     let [mean, variance] = statistics(&channels, x)?;
-    let y = x.apply_op3(gamma, beta, BatchNorm { channels, eps, relu, of_batch: true })?;
+    let y = apply3(x, gamma, beta, BatchNorm { channels, eps, relu, of_batch: true })?;
     Ok(BatchNormed { y, mean, variance })
 }
 
@@ -70,7 +72,7 @@ pub fn batch_norm_with(
         .zip(&*Values::of(variance)?)
         .map(|(&mean, &variance)| Channel { mean: mean.into(), variance: variance.into() })
         .collect();
-    x.apply_op3(gamma, beta, BatchNorm { channels, eps, relu, of_batch: false })
+    apply3(x, gamma, beta, BatchNorm { channels, eps, relu, of_batch: false })
 }
 
 /// [N, C, H·W] of x [N, C, H, W], if there is one number of each kind for each channel.

@@ -1,16 +1,11 @@
 //! The passes over memory of batch normalization.
 //!
-//! Planes, the pixels of one channel of one image, are summed each by itself, and then over the images in order: the sums
-//! do not depend on how the planes are shared out among threads.
+//! A plane is the pixels of one channel of one image.
 #![allow(clippy::cast_possible_truncation, reason = "sums are f64 and elements are f32")]
 
-use rayon::prelude::*;
-
+use super::sums::{Group, by_group};
 use crate::fresh::{Part, filled, part_of};
-use crate::simd::{self, Kernel, LANES, mul_add};
-
-/// Elements that are summed in f32 before the sum goes on in f64: small enough to be read twice from the nearest cache.
-const BLOCK: usize = 1 << 11;
+use crate::simd::{self, Kernel, mul_add};
 
 /// The statistics of a channel.
 #[derive(Clone, Copy, Debug)]
@@ -20,30 +15,30 @@ pub(super) struct Channel {
 }
 
 /// Mean and biased variance of each channel of x [N, C, H·W].
-pub(super) fn moments(x: &[f32], [n, c, plane]: [usize; 3]) -> Vec<Channel> {
-    let of_planes = by_plane(plane, n * c, |first, out| {
-        let x = &x[first * plane..(first + out.len()) * plane];
-        simd::run(Moments { x, plane, out });
-    });
+pub(super) fn moments(x: &[f32], shape: [usize; 3]) -> Vec<Channel> {
+    let [n, c, _] = shape;
+    let (of_groups, images) = by_group(shape, |group, out| simd::run(Moments { x, group, out }));
+    // The last group may have fewer images.
+    let share = |index: usize| images.min(n - index * images) as f64 / n as f64;
     let mut channels = vec![Channel { mean: 0.0, variance: 0.0 }; c];
-    for images in of_planes.chunks_exact(c.max(1)) {
-        for (channel, [mean, _]) in channels.iter_mut().zip(images) {
-            channel.mean += mean / n as f64;
+    for (index, group) in of_groups.chunks_exact(c).enumerate() {
+        for (channel, [mean, _]) in channels.iter_mut().zip(group) {
+            channel.mean += share(index) * mean;
         }
     }
-    for images in of_planes.chunks_exact(c.max(1)) {
-        for (channel, [mean, squares]) in channels.iter_mut().zip(images) {
+    for (index, group) in of_groups.chunks_exact(c).enumerate() {
+        for (channel, [mean, variance]) in channels.iter_mut().zip(group) {
             let distance = mean - channel.mean;
-            channel.variance += (squares / plane as f64 + distance * distance) / n as f64;
+            channel.variance += share(index) * (variance + distance * distance);
         }
     }
     channels
 }
 
-/// Mean and sum of squares about it of each plane.
+/// Mean and variance of each channel of a group.
 struct Moments<'a> {
     x: &'a [f32],
-    plane: usize,
+    group: &'a Group,
     out: &'a mut [[f64; 2]],
 }
 
@@ -52,16 +47,23 @@ impl Kernel for Moments<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let n = self.plane as f64;
-        for (x, out) in self.x.chunks_exact(self.plane).zip(self.out) {
-            let sum: f64 = x.chunks(BLOCK).map(|x| f64::from(simd::sum(x, |x| x))).sum();
-            // About a number near the mean nothing cancels; what it is off by is known exactly.
-            let near = (sum / n) as f32;
-            let [first, second] = sums2(x, x, |x, _| {
+        let Self { x, group, out } = self;
+        // Sums about a number near the mean lose little where the mean is large: the mean of the first image, which cannot be
+        // far from that of the group without making the variance large. What it is off by is known exactly.
+        let near_mean = |channel| simd::sum(group.pixels_of(x, group.images.start, channel), |x| x) / group.plane as f32;
+        let near: Vec<f32> = (0..out.len()).map(near_mean).collect();
+        let about = |channel: usize| {
+            let near = near[channel];
+            move |x: f32, _| {
                 let d = x - near;
                 [d, d * d]
-            });
-            *out = [f64::from(near) + first / n, second - first * first / n];
+            }
+        };
+        group.sums(x, x, about, out);
+        let pixels = group.pixels() as f64;
+        for (out, near) in out.iter_mut().zip(&near) {
+            let [mean, square] = out.map(|sum| sum / pixels);
+            *out = [f64::from(*near) + mean, square - mean * mean];
         }
     }
 }
@@ -134,13 +136,12 @@ impl<'a> Normalization<'a> {
 
     /// The sums over each channel for the gradient `g` of the result.
     pub fn sums(&self, g: &[f32]) -> Vec<Sums> {
-        let of_planes = by_plane(self.plane, self.x.len() / self.plane, |first, out| {
-            let range = first * self.plane..(first + out.len()) * self.plane;
-            simd::run(PlaneSums { all: self, first, x: &self.x[range.clone()], g: &g[range], out });
-        });
-        let mut sums = vec![Sums::default(); self.coefficients.len()];
-        for image in of_planes.chunks_exact(sums.len()) {
-            for (sums, [alone, with_distance]) in sums.iter_mut().zip(image) {
+        let channels = self.coefficients.len();
+        let shape = [self.x.len() / (channels * self.plane), channels, self.plane];
+        let (of_groups, _) = by_group(shape, |group, out| simd::run(GradientSums { all: self, group, g, out }));
+        let mut sums = vec![Sums::default(); channels];
+        for group in of_groups.chunks_exact(channels) {
+            for (sums, [alone, with_distance]) in sums.iter_mut().zip(group) {
                 sums.alone += alone;
                 sums.with_normalized += with_distance;
             }
@@ -204,16 +205,15 @@ impl Kernel for Forward<'_, '_> {
     }
 }
 
-/// Σ ĝ and Σ ĝ (x − mean) of planes, with the mean in f32.
-struct PlaneSums<'a> {
+/// Σ ĝ and Σ ĝ (x − mean) for each channel of a group.
+struct GradientSums<'a> {
     all: &'a Normalization<'a>,
-    first: usize,
-    x: &'a [f32],
+    group: &'a Group,
     g: &'a [f32],
     out: &'a mut [[f64; 2]],
 }
 
-impl Kernel for PlaneSums<'_> {
+impl Kernel for GradientSums<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -222,17 +222,17 @@ impl Kernel for PlaneSums<'_> {
     }
 }
 
-impl PlaneSums<'_> {
+impl GradientSums<'_> {
     #[inline(always)]
     fn sums<const FMA: bool, const RELU: bool>(self) {
-        let planes = self.x.chunks_exact(self.all.plane).zip(self.g.chunks_exact(self.all.plane)).zip(self.out);
-        for (i, ((x, g), out)) in planes.enumerate() {
-            let k = self.all.coefficients[(self.first + i) % self.all.coefficients.len()];
-            *out = sums2(x, g, |x, g| {
+        let terms = |channel: usize| {
+            let k = self.all.coefficients[self.group.first + channel];
+            move |x, g| {
                 let g = k.passed::<FMA, RELU>(x, g);
                 [g, g * (x - k.mean)]
-            });
-        }
+            }
+        };
+        self.group.sums(self.all.x, self.g, terms, self.out);
     }
 }
 
@@ -270,37 +270,4 @@ impl Backward<'_, '_> {
             }
         }
     }
-}
-
-/// Two sums over the pairs of elements.
-#[inline(always)]
-fn sums2(x: &[f32], y: &[f32], f: impl Fn(f32, f32) -> [f32; 2]) -> [f64; 2] {
-    let mut totals = [0.0; 2];
-    for (x, y) in x.chunks(BLOCK).zip(y.chunks(BLOCK)) {
-        let mut lanes = [[0.0_f32; LANES]; 2];
-        let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
-        let mut add = |x: &[f32], y: &[f32]| {
-            for (lane, (&x, &y)) in x.iter().zip(y).enumerate() {
-                let [first, second] = f(x, y);
-                lanes[0][lane] += first;
-                lanes[1][lane] += second;
-            }
-        };
-        x.iter().zip(y).for_each(|(x, y)| add(x, y));
-        add(x_rest, y_rest);
-        totals.iter_mut().zip(&lanes).for_each(|(total, lanes)| *total += f64::from(simd::sum(lanes, |x| x)));
-    }
-    totals
-}
-
-/// Two numbers for each plane, from `f(first plane, numbers of the planes from it on)`.
-fn by_plane(plane: usize, count: usize, f: impl Fn(usize, &mut [[f64; 2]]) + Sync) -> Vec<[f64; 2]> {
-    let mut out = vec![[0.0; 2]; count];
-    let planes = part_of(plane) / plane.max(1);
-    if count <= planes {
-        f(0, &mut out);
-    } else {
-        out.par_chunks_mut(planes).enumerate().for_each(|(index, out)| f(index * planes, out));
-    }
-    out
 }

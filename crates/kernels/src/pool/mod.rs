@@ -7,6 +7,7 @@ mod tests;
 use candle_core::{CpuStorage, CustomOp1, D, Layout, Result, Shape, Tensor, bail};
 
 use self::planes::{Pooling, Windows};
+use crate::graph::apply1;
 use crate::values::{Values, on_cpu, values};
 
 /// The largest value of each window of `kernel`×`kernel` pixels, `stride` apart, with `padding` pixels of −∞ on each side,
@@ -22,7 +23,7 @@ pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> R
         bail!("max pooling with windows of {kernel}×{kernel} pixels takes a padding of at most half of that, not {padding}");
     }
     let windows = windows(x, kernel, stride, padding)?;
-    if fits(x) { x.apply_op1(MaxPool(windows)) } else { padded(x, padding)?.max_pool2d_with_stride(kernel, stride) }
+    if fits(x) { apply1(x, MaxPool(windows)) } else { padded(x, padding)?.max_pool2d_with_stride(kernel, stride) }
 }
 
 /// The mean of each window of `kernel`×`kernel` pixels, `stride` apart, for x [N, C, H, W].
@@ -30,13 +31,13 @@ pub fn max_pool2d(x: &Tensor, kernel: usize, stride: usize, padding: usize) -> R
 /// A window larger than the image is an error. Away from the CPU, candle gives no gradient for windows that overlap.
 pub fn avg_pool2d(x: &Tensor, kernel: usize, stride: usize) -> Result<Tensor> {
     let windows = windows(x, kernel, stride, 0)?;
-    if fits(x) { x.apply_op1(AvgPool(windows)) } else { x.avg_pool2d_with_stride(kernel, stride) }
+    if fits(x) { apply1(x, AvgPool(windows)) } else { x.avg_pool2d_with_stride(kernel, stride) }
 }
 
 /// The mean of each channel, [N, C], for x [N, C, H, W].
 pub fn global_avg_pool(x: &Tensor) -> Result<Tensor> {
     x.dims4()?;
-    if fits(x) { x.apply_op1(GlobalAvgPool) } else { x.flatten_from(2)?.mean(D::Minus1) }
+    if fits(x) { apply1(x, GlobalAvgPool) } else { x.flatten_from(2)?.mean(D::Minus1) }
 }
 
 fn fits(x: &Tensor) -> bool {

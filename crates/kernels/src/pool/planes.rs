@@ -1,8 +1,10 @@
 //! Windows in planes, the pixels of one channel of one image. Each plane is worked on by itself.
 #![allow(clippy::cast_possible_truncation, reason = "sums are f64 and elements are f32; positions are checked")]
 
+use std::array::from_fn;
+
 use crate::fresh::{Part, filled, part_of};
-use crate::simd::{self, Kernel};
+use crate::simd::{self, Kernel, LANES};
 
 /// Square windows in a padded plane.
 #[derive(Clone, Copy, Debug)]
@@ -139,8 +141,8 @@ impl Padded {
     fn new(windows: Windows) -> Self {
         let [height, line] = windows.size.map(|size| size + 2 * windows.padding);
         let [_, columns] = windows.places();
-        // Some pixels more, so that strides from any pixel of a window are whole.
-        let pixels = vec![f32::NEG_INFINITY; height * line + windows.stride];
+        // Some pixels more, so that there is a whole tile of windows from every place.
+        let pixels = vec![f32::NEG_INFINITY; height * line + LANES * windows.stride];
         Self { windows, pixels, line, row: vec![0.0; columns], at: vec![0; columns] }
     }
 
@@ -155,25 +157,30 @@ impl Padded {
     #[inline(always)]
     fn largest(&mut self, row: usize) -> (&[f32], &[u32]) {
         let Windows { kernel, stride, padding, .. } = self.windows;
-        let top = row * stride;
+        let (line, top) = (self.line, row * stride);
         // Where all are −∞, the first that is not padding.
-        self.row.fill(f32::NEG_INFINITY);
         for (column, at) in self.at.iter_mut().enumerate() {
-            *at = (top.max(padding) * self.line + (column * stride).max(padding)) as u32;
+            *at = (top.max(padding) * line + (column * stride).max(padding)) as u32;
         }
-        for (a, b) in (0..kernel).flat_map(|a| (0..kernel).map(move |b| (a, b))) {
-            let start = (top + a) * self.line + b;
-            let found = self.row.iter_mut().zip(&mut self.at).enumerate();
-            let compare = |(column, (largest, at)): (usize, (&mut f32, &mut u32)), pixel: f32| {
-                let better = pixel > *largest || pixel.is_nan();
-                *largest = if better { pixel } else { *largest };
-                *at = if better { (start + column * stride) as u32 } else { *at };
-            };
-            let pixels = &self.pixels[start..];
-            match stride {
-                1 => found.zip(pixels).for_each(|(found, &pixel)| compare(found, pixel)),
-                2 => found.zip(pixels.as_chunks::<2>().0).for_each(|(found, &[pixel, _])| compare(found, pixel)),
-                _ => found.zip(pixels.iter().step_by(stride)).for_each(|(found, &pixel)| compare(found, pixel)),
+        for (tile, (row, at)) in self.row.chunks_mut(LANES).zip(self.at.chunks_mut(LANES)).enumerate() {
+            let left = tile * LANES * stride;
+            let mut largest = [f32::NEG_INFINITY; LANES];
+            // As a step from the first pixel of the window.
+            let mut place = [u32::MAX; LANES];
+            for a in 0..kernel {
+                let pixels = &self.pixels[(top + a) * line + left..];
+                for b in 0..kernel {
+                    let (pixels, here) = (every(stride, &pixels[b..]), (a * line + b) as u32);
+                    let better: [bool; LANES] = from_fn(|i| (pixels[i] > largest[i]) | pixels[i].is_nan());
+                    largest = from_fn(|i| if better[i] { pixels[i] } else { largest[i] });
+                    place = from_fn(|i| if better[i] { here } else { place[i] });
+                }
+            }
+            row.copy_from_slice(&largest[..row.len()]);
+            for (i, (at, place)) in at.iter_mut().zip(place).enumerate() {
+                if place != u32::MAX {
+                    *at = (top * line + left + i * stride) as u32 + place;
+                }
             }
         }
         (&self.row, &self.at)
@@ -194,6 +201,17 @@ impl Padded {
         let count = (kernel * kernel) as f32;
         self.row.iter_mut().for_each(|sum| *sum /= count);
         &self.row
+    }
+}
+
+/// Every `stride`th pixel.
+#[inline(always)]
+fn every(stride: usize, pixels: &[f32]) -> [f32; LANES] {
+    // Strides that are known when this is compiled become loads of vectors.
+    match (stride, pixels.as_chunks().0) {
+        (1, [first, ..]) => *first,
+        (2, [first, second, ..]) => from_fn(|i| if i < LANES / 2 { first[2 * i] } else { second[2 * i - LANES] }),
+        _ => from_fn(|i| pixels[i * stride]),
     }
 }
 

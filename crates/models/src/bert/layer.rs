@@ -1,7 +1,7 @@
 //! A layer of BERT.
 
 use candle_core::{D, Device, Result, Tensor, Var};
-use isorate_kernels::{gelu, layer_norm};
+use isorate_kernels::{add, gelu, layer_norm};
 use rand::Rng;
 
 use super::{BertConfig, STD};
@@ -69,9 +69,9 @@ impl Layer {
         let (n, t, width) = x.dims3()?;
         let x = x.reshape((n * t, width))?;
         let attended = self.attended.forward_in(&self.attention(&x, mask, (n, t), mode)?, mode)?;
-        let x = self.attended_norm.forward(&(attended + x)?, mode)?;
+        let x = self.attended_norm.forward(&add(&attended, &x)?, mode)?;
         let inner = gelu(&self.intermediate.forward_in(&x, mode)?)?;
-        let x = self.output_norm.forward(&(self.output.forward_in(&inner, mode)? + x)?, mode)?;
+        let x = self.output_norm.forward(&add(&self.output.forward_in(&inner, mode)?, &x)?, mode)?;
         x.reshape((n, t, width))
     }
 

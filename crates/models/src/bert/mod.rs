@@ -4,6 +4,7 @@ mod config;
 mod layer;
 
 use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use isorate_kernels::embedding;
 use rand::Rng;
 
 pub use config::BertConfig;
@@ -96,10 +97,7 @@ impl Bert {
         if t > longest {
             bail!("inputs of {t} tokens are longer than the {longest} positions of this BERT\nhint: truncate them");
         }
-        let width = self.config.hidden_size;
-        let rows =
-            |table: &Var, ids: &Tensor| mode.of(table).index_select(&ids.contiguous()?.flatten_all()?, 0)?.reshape((n, t, width));
-        let words = (rows(&self.words, ids)? + rows(&self.types, types)?)?;
+        let words = (embedding(&mode.of(&self.words), ids)? + embedding(&mode.of(&self.types), types)?)?;
         let x = words.broadcast_add(&mode.of(&self.positions).narrow(0, 0, t)?)?;
         let mut x = self.norm.forward(&x, mode)?;
         // 0 for tokens; for padding what leaves nothing of a weight, but is finite.

@@ -1,10 +1,9 @@
 //! A residual block.
 
 use candle_core::{Device, Result, Tensor};
-use isorate_kernels::add_relu;
 use rand::Rng;
 
-use super::layer::ConvNorm;
+use super::layer::{ConvNorm, Then};
 use crate::Mode;
 
 /// max(0, f(x) + s(x)): f is a chain of convolutions, each normalized, with max(0, ·) between them; s is x itself, or where
@@ -56,13 +55,15 @@ impl Block {
     }
 
     pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        let shortcut = match &self.shortcut {
+            Some(shortcut) => shortcut.forward(x, Then::Stop, mode)?,
+            None => x.clone(),
+        };
         let mut y = x.clone();
         for (i, layer) in self.chain.iter().enumerate() {
-            y = layer.forward(&y, i + 1 < self.chain.len(), mode)?;
+            let then = if i + 1 < self.chain.len() { Then::Relu } else { Then::AddRelu(&shortcut) };
+            y = layer.forward(&y, then, mode)?;
         }
-        match &self.shortcut {
-            Some(shortcut) => add_relu(&y, &shortcut.forward(x, false, mode)?),
-            None => add_relu(&y, x),
-        }
+        Ok(y)
     }
 }

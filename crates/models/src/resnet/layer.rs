@@ -1,7 +1,7 @@
 //! A convolution and the batch normalization after it.
 
 use candle_core::{Device, Result, Tensor, Var, bail};
-use isorate_kernels::{Conv2d, batch_norm, batch_norm_with, conv2d};
+use isorate_kernels::{Conv2d, add_relu, batch_norm, batch_norm_add_relu, batch_norm_with, conv2d};
 use rand::Rng;
 
 use crate::Mode;
@@ -11,6 +11,17 @@ use crate::init::{constant, normal};
 const EPS: f64 = 1e-5;
 /// The share of the newest batch in the running averages.
 const MOMENTUM: f64 = 0.1;
+
+/// What follows a normalization.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Then<'a> {
+    /// Nothing.
+    Stop,
+    /// max(0, ·).
+    Relu,
+    /// max(0, · + s): the end of a block with the shortcut s.
+    AddRelu(&'a Tensor),
+}
 
 /// A convolution without bias that keeps the size of the image at stride 1, then batch normalization.
 #[derive(Clone, Debug)]
@@ -43,15 +54,17 @@ impl ConvNorm {
         })
     }
 
-    /// The normalized result, its negative values set to 0 if `relu`. In training the running averages move: that of the
-    /// variance by the unbiased estimate, as in PyTorch.
-    pub(super) fn forward(&self, x: &Tensor, relu: bool, mode: Mode) -> Result<Tensor> {
+    /// The normalized result and what follows. In training the running averages move: that of the variance by the unbiased
+    /// estimate, as in PyTorch.
+    pub(super) fn forward(&self, x: &Tensor, then: Then<'_>, mode: Mode) -> Result<Tensor> {
         let x = conv2d(x, &mode.of(&self.filters), self.settings)?;
-        let (gamma, beta) = (mode.of(&self.gamma), mode.of(&self.beta));
-        if mode == Mode::Evaluate {
-            let (mean, variance) = (self.running_mean.as_detached_tensor(), self.running_variance.as_detached_tensor());
-            return batch_norm_with(&x, &gamma, &beta, &mean, &variance, EPS, relu);
+        match mode {
+            Mode::Train => self.normalize_by_batch(&x, then),
+            Mode::Evaluate => self.normalize_by_averages(&x, then),
         }
+    }
+
+    fn normalize_by_batch(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
         let (images, _, height, width) = x.dims4()?;
         let count = images * height * width;
         if count < 2 {
@@ -60,11 +73,24 @@ impl ConvNorm {
                 x.shape()
             );
         }
-        let normed = batch_norm(&x, &gamma, &beta, EPS, relu)?;
+        let normed = match then {
+            Then::AddRelu(shortcut) => batch_norm_add_relu(x, &self.gamma, &self.beta, shortcut, EPS)?,
+            _ => batch_norm(x, &self.gamma, &self.beta, EPS, matches!(then, Then::Relu))?,
+        };
         let unbiased = count as f64 / (count - 1) as f64;
         move_average(&self.running_mean, &normed.mean, 1.0)?;
         move_average(&self.running_variance, &normed.variance, unbiased)?;
         Ok(normed.y)
+    }
+
+    fn normalize_by_averages(&self, x: &Tensor, then: Then<'_>) -> Result<Tensor> {
+        let [gamma, beta, mean, variance] =
+            [&self.gamma, &self.beta, &self.running_mean, &self.running_variance].map(Var::as_detached_tensor);
+        let y = batch_norm_with(x, &gamma, &beta, &mean, &variance, EPS, matches!(then, Then::Relu))?;
+        match then {
+            Then::AddRelu(shortcut) => add_relu(&y, shortcut),
+            _ => Ok(y),
+        }
     }
 }
 

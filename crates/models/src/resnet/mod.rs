@@ -9,7 +9,7 @@ use isorate_kernels::{global_avg_pool, max_pool2d};
 use rand::Rng;
 
 use block::{Block, BlockKind};
-use layer::ConvNorm;
+use layer::{ConvNorm, Then};
 
 use crate::{Linear, Mode, Model, Parameter, ParameterKind};
 
@@ -130,7 +130,7 @@ impl ResNet {
         if channels != self.config.channels {
             bail!("this ResNet takes images of {} channels, not {:?}", self.config.channels, images.shape());
         }
-        let mut x = self.stem.forward(images, true, mode)?;
+        let mut x = self.stem.forward(images, Then::Relu, mode)?;
         if self.config.stem == Stem::ImageNet {
             x = max_pool2d(&x, 3, 2, 1)?;
         }

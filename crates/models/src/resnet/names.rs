@@ -1,4 +1,4 @@
-//! The names of a ResNet's tensors in published files.
+//! The names of a residual network's tensors in published files.
 
 /// The name that Hugging Face's `ResNetForImageClassification` gives to what torchvision and timm call `name`.
 pub(super) fn hugging_face(name: &str) -> Option<String> {

@@ -34,7 +34,10 @@ pub fn load_weights(model: &impl Model, path: &Path, head: HeadWeights) -> Resul
     let mut tensors = BTreeMap::new();
     for (file, bytes) in &files {
         let views = SafeTensors::deserialize(bytes).map_err(|problem| Error::file(file, FileProblem::NotSafetensors(problem)))?;
-        for (name, view) in views.tensors() {
+        let mut views = views.tensors();
+        // They come in the order of a hash map.
+        views.sort_by(|(a, _), (b, _)| a.cmp(b));
+        for (name, view) in views {
             if let Some((first, _)) = tensors.insert(name.clone(), (file, view)) {
                 return Err(Error::file(file, FileProblem::InTwoFiles { name, first: first.clone() }));
             }

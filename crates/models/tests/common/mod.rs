@@ -1,6 +1,11 @@
 //! Values that the tests and the scripts under `reference` compute alike, bit for bit.
 
-use candle_core::{Device, Tensor};
+#![allow(dead_code, reason = "each test takes what it needs")]
+
+use candle_core::{Device, Tensor, Var};
+use isorate_models::{Model, ResNet, ResNetConfig, ResNetDepth, Stem};
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
 
 /// Multiples of 2⁻²³ in [−1, 1): splitmix64 over the place, from the FNV-1a hash of the name. As in `reference/formula.py`.
 pub fn uniform(name: &str, count: usize) -> Vec<f32> {
@@ -29,4 +34,19 @@ pub fn digest(name: &str, tensor: &Tensor) -> [f64; 2] {
     let norm = values.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
     let product = values.iter().zip(uniform(name, values.len())).map(|(&v, u)| f64::from(v) * f64::from(u)).sum();
     [norm, product]
+}
+
+/// Parameters, then buffers.
+pub fn tensors(model: &impl Model) -> Vec<(String, Var)> {
+    model.parameters().into_iter().map(|parameter| (parameter.name, parameter.var)).chain(model.buffers()).collect()
+}
+
+pub fn bits(tensor: &Tensor) -> Vec<u32> {
+    tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap().into_iter().map(f32::to_bits).collect()
+}
+
+/// A ResNet-18 of width 2 for images of one channel.
+pub fn small_resnet(classes: usize, seed: u64) -> ResNet {
+    let config = ResNetConfig { depth: ResNetDepth::D18, stem: Stem::Cifar, width: 2, channels: 1, classes };
+    ResNet::new(config, &mut ChaCha8Rng::seed_from_u64(seed), &Device::Cpu).unwrap()
 }

@@ -5,11 +5,11 @@ pip install torch torchvision numpy transformers; python resnet.py
 All is computed in f64 from weights that are exact in f32; the differences of PyTorch's own f32 are printed, as a measure for
 those of the tests. A narrow network is put together from torchvision's own blocks.
 
-The gradient of max(0, x) jumps at 0, where the rounding of f32 decides on which side an activation is. Of some batches the narrow
-networks take the one whose activations stay farthest from 0. A wide one has too many activations: its biases keep them
-positive, and what it shows is the arithmetic of large layers. Many of its gradients of biases vanish, since the next
-normalization takes a shift away; so differences are told in units of the tensor's norm, or of a thousandth of the largest
-gradient's norm where that is more.
+The gradient of max(0, x) jumps at 0, and that of a maximum where two values are the same: there the rounding of f32 decides
+between two gradients. Of some batches the one is taken whose activations stay farthest from that. A wide network has too
+many activations: its biases keep them positive, and what it shows is the arithmetic of large layers. Many of its gradients of
+biases vanish, since the next normalization takes a shift away; so differences are told in units of the tensor's norm, or of a
+thousandth of the largest gradient's norm where that is more.
 """
 
 import json
@@ -93,17 +93,27 @@ def compute(model, images, labels):
     return loss.item(), {name: digest(name, value) for name, value in tensors.items()}, shapes
 
 
-def nearest_to_zero(model, images):
-    """The smallest absolute value that a max(0, x) meets in training."""
-    smallest = []
-    hooks = [
-        module.register_forward_pre_hook(lambda _, inputs: smallest.append(inputs[0].abs().min().item()))
-        for module in model.modules()
-        if isinstance(module, torch.nn.ReLU)
-    ]
+def distance_to_jumps(model, images):
+    """The smallest absolute value that a max(0, x) meets in training, or difference of the largest two in a window if less."""
+    distances = []
+
+    def of_relu(_, inputs):
+        distances.append(inputs[0].abs().min().item())
+
+    def of_pool(_, inputs):
+        padded = torch.nn.functional.pad(inputs[0], (1, 1, 1, 1), value=-math.inf)
+        windows = padded.unfold(2, 3, 2).unfold(3, 3, 2).flatten(4)
+        largest = windows.topk(2, dim=4).values
+        # The gradient of a window of zeros ends there.
+        distances.append((largest[..., 0] - largest[..., 1])[largest[..., 0] > 0].min().item())
+
+    hooks = []
     for module in model.modules():
         if isinstance(module, torch.nn.ReLU):
             module.inplace = False
+            hooks.append(module.register_forward_pre_hook(of_relu))
+        elif isinstance(module, torch.nn.MaxPool2d):
+            hooks.append(module.register_forward_pre_hook(of_pool))
         elif isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 0.0
     with torch.no_grad():
@@ -113,7 +123,7 @@ def nearest_to_zero(model, images):
             module.momentum = 0.1
     for hook in hooks:
         hook.remove()
-    return min(smallest)
+    return min(distances)
 
 
 def largest_difference(reference, other):
@@ -136,9 +146,9 @@ def main():
         double.load_state_dict(weights, strict=False)
         batches = [
             scaled(f"images {i} of {case}", (batch, channels, size, size), 0.0, 1.0)
-            for i in range(1 if width == WIDE else BATCHES)
+            for i in range(BATCHES)
         ]
-        distances = [nearest_to_zero(double, images.double()) for images in batches]
+        distances = [distance_to_jumps(double, images.double()) for images in batches]
         chosen = max(range(len(batches)), key=distances.__getitem__)
         images = batches[chosen]
         single = resnet(depth, stem, width, channels, classes)
@@ -148,7 +158,7 @@ def main():
         name, difference = largest_difference(tensors, single[1])
         print(
             f"{case}: loss {loss:.6f}; f32 differs by {abs(single[0] - loss):.1e}, in `{name}` by {difference:.1e}; "
-            f"nearest to 0: {distances[chosen]:.1e}"
+            f"nearest jump: {distances[chosen]:.1e}"
         )
         out[case] = {
             "depth": depth, "stem": stem, "width": width, "channels": channels, "classes": classes,

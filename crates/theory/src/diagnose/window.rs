@@ -1,7 +1,12 @@
 /// A lead below this (the loss of a class starts at ½) is not worth a word.
 const NOTICEABLE: f64 = 1e-3;
 
-/// While `SpecGD` is ahead: the interval around the largest gap L − L^Spec over which the gap is positive.
+/// The part of the largest lead that is left when the lead has gone. At the limits `SpecGD` alternates, and where a curve that comes
+/// near zero crosses it would depend on the last rounding.
+const GONE: f64 = 0.05;
+
+/// While `SpecGD` is ahead: the interval around the largest gap L − L^Spec, from where the gap is positive to where
+/// a twentieth of the largest is left.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Window {
     /// When it begins; 0 if `SpecGD` is ahead from the first time on.
@@ -10,7 +15,7 @@ pub struct Window {
     pub peak_time: f64,
     /// The largest gap.
     pub peak: f64,
-    /// When the gap has gone, by linear interpolation; `None` if `SpecGD` is still ahead at the last time.
+    /// When a twentieth of the largest gap is left, by linear interpolation; `None` if it is more at the last time.
     pub end: Option<f64>,
 }
 
@@ -20,7 +25,7 @@ impl Window {
     /// ```
     /// use isorate_theory::Window;
     /// let window = Window::of(&[(0.0, 0.0), (1.0, 0.2), (2.0, 0.1), (3.0, -0.1)]).expect("SpecGD is ahead");
-    /// assert_eq!((window.start, window.peak_time, window.end), (0.0, 1.0, Some(2.5)));
+    /// assert_eq!((window.start, window.peak_time, window.end), (0.0, 1.0, Some(2.45)));
     /// ```
     pub fn of(points: &[(f64, f64)]) -> Option<Self> {
         let mut top = 0;
@@ -34,9 +39,10 @@ impl Window {
             return None;
         }
         let start = points[..top].iter().rposition(|point| point.1 <= 0.0).map_or(0.0, |index| points[index].0);
-        let end = points[top..].windows(2).find(|pair| pair[1].1 <= 0.0).map(|pair| {
+        let gone = GONE * peak;
+        let end = points[top..].windows(2).find(|pair| pair[1].1 <= gone).map(|pair| {
             let ((t0, g0), (t1, g1)) = (pair[0], pair[1]);
-            t0 + (t1 - t0) * g0 / (g0 - g1)
+            t0 + (t1 - t0) * (g0 - gone) / (g0 - g1)
         });
         Some(Self { start, peak_time, peak, end })
     }
@@ -60,6 +66,12 @@ mod tests {
         assert_eq!(Window::of(&[(0.0, 0.0), (1.0, 5e-4)]), None);
         let late = Window::of(&[(0.0, 0.0), (1.0, -0.1), (2.0, 0.3), (3.0, 0.2)]).expect("ahead");
         assert_eq!((late.start, late.peak_time, late.end), (1.0, 2.0, None));
+        // Which rest of a lead is the first below zero says nothing.
+        let end = |rest: [f64; 2]| {
+            Window::of(&[(0.0, 1.0), (1.0, 0.5), (2.0, 0.0), (3.0, rest[0]), (4.0, rest[1])]).expect("ahead").end
+        };
+        assert_eq!(end([1e-3, -1e-3]), end([-1e-3, 1e-3]));
+        assert_eq!(end([1e-3, 1e-3]), Some(1.9));
     }
 
     #[test]

@@ -34,11 +34,21 @@ pub struct Split {
     pub class_imbalance_ratio: Option<f64>,
     pub groups: Vec<Share>,
     pub group_imbalance_ratio: Option<f64>,
+    /// Tokens by the frequency of their type, the most frequent types first.
+    pub token_bins: Vec<TokenBin>,
     pub examples: Vec<String>,
 }
 
-/// Some of the rows of a split.
+/// The tokens whose types are about as frequent.
 #[derive(Debug, Serialize)]
+pub struct TokenBin {
+    /// How many types, and the most frequent one.
+    pub types: String,
+    pub tokens: usize,
+}
+
+/// Some of the rows of a split.
+#[derive(Clone, Debug, Serialize)]
 pub struct Share {
     pub name: String,
     pub rows: usize,
@@ -89,6 +99,11 @@ impl Split {
                 .map(|(group, name)| share(name, group_counts[group], published(group)))
                 .collect(),
             group_imbalance_ratio: imbalance_ratio(&group_counts),
+            token_bins: split
+                .token_bins
+                .iter()
+                .map(|(types, tokens)| TokenBin { types: types.clone(), tokens: usize::try_from(*tokens).unwrap_or(usize::MAX) })
+                .collect(),
             examples: split.texts.clone(),
         }
     }

@@ -22,8 +22,10 @@ pub fn text(facts: &Facts) -> String {
     if !facts.splits.is_empty() {
         let _ = write!(text, "\n{}", splits(facts).markdown());
     }
-    for (what, shares) in [("class", (|split| &split.classes) as fn(&Split) -> &Vec<Share>), ("group", |split| &split.groups)] {
-        if let Some(table) = shares_table(what, &facts.splits, shares) {
+    let parts: [(&str, fn(&Split) -> Vec<Share>); 3] =
+        [("class", |split| split.classes.clone()), ("group", |split| split.groups.clone()), ("tokens of", token_bins)];
+    for (what, part) in parts {
+        if let Some(table) = shares_table(what, &facts.splits, part) {
             let _ = write!(text, "\n{}", table.markdown());
         }
     }
@@ -92,13 +94,18 @@ fn splits(facts: &Facts) -> Table {
     }
 }
 
-/// Rows of each class or group in each split; none where there is nothing to count or too much to read.
-fn shares_table(what: &str, splits: &[Split], shares: fn(&Split) -> &Vec<Share>) -> Option<Table> {
-    let first = splits.iter().map(shares).find(|shares| !shares.is_empty())?;
+fn token_bins(split: &Split) -> Vec<Share> {
+    split.token_bins.iter().map(|bin| Share { name: bin.types.clone(), rows: bin.tokens, published: None }).collect()
+}
+
+/// Rows of each class or group, or tokens of each bin, in each split; none where there is nothing to count or too much to read.
+fn shares_table(what: &str, splits: &[Split], part: fn(&Split) -> Vec<Share>) -> Option<Table> {
+    let shares: Vec<Vec<Share>> = splits.iter().map(part).collect();
+    let first = shares.iter().find(|shares| !shares.is_empty())?;
     if first.len() > MOST_SHARES {
         return None;
     }
-    let published = splits.iter().any(|split| shares(split).iter().any(|share| share.published.is_some()));
+    let published = shares.iter().flatten().any(|share| share.published.is_some());
     let mut columns = vec![Column::new(what, Align::Left)];
     for split in splits {
         columns.push(Column::new(&split.name, Align::Right));
@@ -109,13 +116,14 @@ fn shares_table(what: &str, splits: &[Split], shares: fn(&Split) -> &Vec<Share>)
     }
     let row = |index: usize| {
         let mut cells = vec![Cell::text(first[index].name.as_str())];
-        for split in splits {
-            let rows = shares(split).get(index).map(|share| share.rows);
+        for shares in &shares {
+            let all: usize = shares.iter().map(|share| share.rows).sum();
+            let rows = shares.get(index).map(|share| share.rows);
             cells.push(Cell::text(rows.map_or_else(|| "–".to_owned(), thousands)));
-            cells.push(Cell::text(rows.map_or_else(String::new, |rows| percent(rows, split.rows))));
+            cells.push(Cell::text(rows.map_or_else(String::new, |rows| percent(rows, all))));
         }
         if published {
-            let counted = splits.iter().find_map(|split| shares(split).get(index)?.published);
+            let counted = shares.iter().find_map(|shares| shares.get(index)?.published);
             cells.push(Cell::text(counted.map_or_else(|| "–".to_owned(), thousands)));
         }
         cells

@@ -112,7 +112,10 @@ fn leads(report: &DiagnosisReport) -> String {
             add("held out", gap.held_out);
         }
     }
-    let mut text = format!("Lead of SpecGD (the loss of a class starts at 0.5; {} steps were followed)\n", report.steps);
+    let mut text = format!(
+        "Lead of SpecGD (the loss of a class starts at 0.5; until: a twentieth of the lead is left; {} steps were followed)\n",
+        report.steps
+    );
     text.push_str(&aligned(&rows));
     let first = steps(report, report.first_saturation);
     let errors = |read: fn(&GapReport) -> Option<f64>| {

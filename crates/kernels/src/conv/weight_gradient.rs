@@ -1,0 +1,221 @@
+//! The gradient of the weights.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::conv::channels_last::{from_planes, to_planes};
+use crate::conv::geometry::Frame;
+use crate::conv::sizes::Sizes;
+use crate::instructions::{Instructions, Processor, Task};
+use crate::product::{LANES, Lanes, add_outer, groups};
+
+/// Outputs whose sums a task keeps, a multiple of 16.
+const OUTPUTS: usize = 64;
+
+/// Into how many tasks the work is cut, unless there are too few images or more outputs. It must not depend on the number of
+/// threads, since the sums of the tasks are added.
+const TASKS: usize = 16;
+
+/// Pixels that are added at a time: 16 outputs of them are 8 KiB, for the nearest cache.
+const PIXELS: usize = 128;
+
+/// The most rows of a tile, and a multiple of those of every tile.
+const ROWS: usize = 12;
+
+impl Sizes {
+    /// w'[o, c, a, b] = Σ_{n, i, j} g[n, o, i, j]·x[n, c, s·i + a − p, s·j + b − p], for one group.
+    ///
+    /// The images are cut into pieces whose sums are added in order.
+    pub fn weight_gradient(&self, x: &[f32], grad: &[f32], group: usize, out: &mut [f32], instructions: Instructions) {
+        if out.is_empty() || self.images == 0 {
+            return;
+        }
+        let gradient = WeightGradient::new(self, group);
+        let blocks = self.outputs.div_ceil(OUTPUTS);
+        let pieces = TASKS.div_ceil(blocks).min(self.images);
+        let size = gradient.rows() * gradient.panels;
+        let mut sums = vec![[0.0; LANES]; blocks * pieces * size];
+        sums.par_chunks_mut(size).with_max_len(1).enumerate().for_each(|(index, sums)| {
+            let (block, piece) = (index / pieces, index % pieces);
+            let images = piece * self.images / pieces..(piece + 1) * self.images / pieces;
+            instructions.run(Part { gradient: &gradient, x, grad, images, first: block * OUTPUTS, sums });
+        });
+        let row = self.inputs * self.kernel[0] * self.kernel[1];
+        sums.par_chunks_mut(pieces * size).zip(out.par_chunks_mut(OUTPUTS * row)).for_each(|(sums, out)| {
+            let (total, others) = sums.split_at_mut(size);
+            for other in others.chunks_exact(size) {
+                for (total, other) in total.as_flattened_mut().iter_mut().zip(other.as_flattened()) {
+                    *total += other;
+                }
+            }
+            gradient.spread(total, row, out);
+        });
+    }
+}
+
+/// What the tasks share.
+struct WeightGradient<'a> {
+    sizes: &'a Sizes,
+    group: usize,
+    frame: Frame,
+    /// Images that are laid out at a time.
+    together: usize,
+    /// For each pixel of the result in these images, where its window begins.
+    windows: Vec<usize>,
+    /// Numbers side by side in a window: b and c.
+    taps: usize,
+    /// Panels of 16 outputs in a task.
+    panels: usize,
+}
+
+impl<'a> WeightGradient<'a> {
+    fn new(sizes: &'a Sizes, group: usize) -> Self {
+        let frame = sizes.frame();
+        let together = PIXELS.div_ceil(sizes.output[0] * sizes.output[1]).min(sizes.images);
+        let windows = sizes.windows();
+        let windows = (0..together).flat_map(|image| windows.iter().map(move |window| image * frame.len() + window)).collect();
+        let panels = OUTPUTS.min(sizes.outputs).div_ceil(LANES);
+        Self { sizes, group, frame, together, windows, taps: sizes.kernel[1] * sizes.inputs, panels }
+    }
+
+    /// Rows of the sums of a panel: for each a, the taps and what tiles may need behind them.
+    fn rows(&self) -> usize {
+        self.sizes.kernel[0] * self.taps.next_multiple_of(ROWS)
+    }
+
+    /// From [a, (b, c), o] for each panel to [o, c, a, b].
+    fn spread(&self, sums: &[Lanes], row: usize, out: &mut [f32]) {
+        let ([kh, kw], inputs) = (self.sizes.kernel, self.sizes.inputs);
+        for a in 0..kh {
+            let targets: Vec<usize> = (0..kw).flat_map(|b| (0..inputs).map(move |c| (c * kh + a) * kw + b)).collect();
+            for (sums, out) in sums.chunks_exact(self.rows()).zip(out.chunks_mut(LANES * row)) {
+                let sums = &sums[a * self.taps.next_multiple_of(ROWS)..];
+                to_planes(sums, 1, &targets, out.len() / row, row, out);
+            }
+        }
+    }
+}
+
+/// Buffers that are used again.
+struct Scratch {
+    source: Vec<f32>,
+    grad: Vec<Lanes>,
+}
+
+impl Scratch {
+    const fn new() -> Self {
+        Self { source: Vec::new(), grad: Vec::new() }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+thread_local! {
+    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch::new()) };
+}
+
+/// The sums over some images for some outputs.
+struct Part<'a> {
+    gradient: &'a WeightGradient<'a>,
+    x: &'a [f32],
+    grad: &'a [f32],
+    images: Range<usize>,
+    /// The first output.
+    first: usize,
+    /// For each panel of outputs, those at each tap.
+    sums: &'a mut [Lanes],
+}
+
+impl Task for Part<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<P: Processor>(self, processor: P) {
+        let WeightGradient { sizes, group, frame, together, windows, .. } = self.gradient;
+        let (inputs, outputs) = (sizes.inputs_of(*group), sizes.outputs_of(*group));
+        let (x_places, pixels) = (frame.places(sizes.input), outputs.pixels);
+        let g_places: Vec<usize> = (0..pixels).map(|pixel| pixel * LANES).collect();
+        let firsts = || (self.first..outputs.channels.min(self.first + OUTPUTS)).step_by(LANES);
+        let mut scratch = SCRATCH.take();
+        for start in self.images.clone().step_by(*together) {
+            let images = start..self.images.end.min(start + together);
+            // The last window may be read past its end.
+            scratch.source.clear();
+            scratch.source.resize(images.len() * frame.len() + ROWS, 0.0);
+            scratch.grad.clear();
+            scratch.grad.resize(firsts().len() * images.len() * pixels, [0.0; LANES]);
+            for (index, image) in images.clone().enumerate() {
+                let planes = &self.x[(image * inputs.all + inputs.first) * inputs.pixels..];
+                from_planes(planes, inputs.channels, &x_places, &mut scratch.source[index * frame.len()..]);
+                for (panel, first) in firsts().enumerate() {
+                    let planes = &self.grad[(image * outputs.all + outputs.first + first) * pixels..];
+                    let to = scratch.grad[(panel * images.len() + index) * pixels..].as_flattened_mut();
+                    from_planes(planes, LANES.min(outputs.channels - first), &g_places, to);
+                }
+            }
+            let all = images.len() * pixels;
+            for (index, windows) in windows[..all].chunks(PIXELS).enumerate() {
+                let pixels = Pixels { source: &scratch.source, windows, grad: &scratch.grad[index * PIXELS..], all };
+                for panels in groups::<P>(firsts().len()) {
+                    match panels.len() {
+                        4 if P::SUMS >= 24 => self.gradient.add::<P, 6, 4>(processor, &pixels, panels, self.sums),
+                        3 if P::SUMS >= 24 => self.gradient.add::<P, 6, 3>(processor, &pixels, panels, self.sums),
+                        2 if P::SUMS >= 24 => self.gradient.add::<P, 12, 2>(processor, &pixels, panels, self.sums),
+                        _ if P::SUMS >= 24 => self.gradient.add::<P, 12, 1>(processor, &pixels, panels, self.sums),
+                        _ if P::SUMS >= 6 => self.gradient.add::<P, 6, 1>(processor, &pixels, panels, self.sums),
+                        _ => self.gradient.add::<P, 2, 1>(processor, &pixels, panels, self.sums),
+                    }
+                }
+            }
+        }
+        SCRATCH.set(scratch);
+    }
+}
+
+/// Some pixels of the result.
+struct Pixels<'a> {
+    source: &'a [f32],
+    /// Where the window of each pixel begins in the source.
+    windows: &'a [usize],
+    /// The gradients of 16 outputs at each pixel; the next 16 are `all` places further.
+    grad: &'a [Lanes],
+    all: usize,
+}
+
+impl WeightGradient<'_> {
+    /// Adds the products of some pixels, in tiles of R taps and V panels of outputs.
+    #[inline(always)]
+    fn add<P: Processor, const R: usize, const V: usize>(
+        &self,
+        processor: P,
+        pixels: &Pixels<'_>,
+        panels: Range<usize>,
+        sums: &mut [Lanes],
+    ) {
+        let grads: [&[Lanes]; V] = std::array::from_fn(|index| &pixels.grad[(panels.start + index) * pixels.all..]);
+        for a in 0..self.sizes.kernel[0] {
+            for tap in (0..self.taps).step_by(R) {
+                let place = |panel: usize| (panels.start + panel) * self.rows() + a * self.taps.next_multiple_of(ROWS) + tap;
+                let mut tile = [[[0.0; LANES]; V]; R];
+                for panel in 0..V {
+                    for (tile, sums) in tile.iter_mut().zip(&sums[place(panel)..][..R]) {
+                        tile[panel] = *sums;
+                    }
+                }
+                let source = &pixels.source[self.frame.place(a, 0) + tap..];
+                add_outer(processor, &mut tile, source, pixels.windows, grads);
+                for panel in 0..V {
+                    for (tile, sums) in tile.iter().zip(&mut sums[place(panel)..][..R]) {
+                        *sums = tile[panel];
+                    }
+                }
+            }
+        }
+    }
+}
