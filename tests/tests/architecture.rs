@@ -243,6 +243,7 @@ const UNSAFE: &[&str] = &[
     "crates/kernels/src/bf16/avx512.rs",
     "crates/kernels/src/fresh.rs",
     "crates/kernels/src/instructions.rs",
+    "crates/kernels/src/matmul.rs",
     "crates/kernels/src/simd/mod.rs",
 ];
 

@@ -23,6 +23,7 @@ mod graph;
 mod instructions;
 mod layer_norm;
 mod linear_cross_entropy;
+mod matmul;
 mod pool;
 mod product;
 mod simd;

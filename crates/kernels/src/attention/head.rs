@@ -1,6 +1,6 @@
 //! The attention of one sequence, head by head and some queries at a time.
 
-use crate::simd::{Kernel, LANES, Strided, exp, largest, product, sum, sum2};
+use crate::simd::{Kernel, LANES, Strided, exponentials, product, sum2};
 
 /// Queries that are worked on together. The keys after the last of them are left out.
 const QUERIES: usize = 16;
@@ -137,6 +137,7 @@ impl Kernel for Forward<'_> {
 
 /// The probabilities \[count, long\] of the keys for `count` queries from `first` on.
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "probabilities are f32")]
 fn attend<const FMA: bool>(
     sizes: Sizes,
     queries: Strided<'_>,
@@ -151,13 +152,10 @@ fn attend<const FMA: bool>(
     for (row, probabilities) in probabilities.chunks_exact_mut(long).take(count).enumerate() {
         let (seen, future) = probabilities[..some].split_at_mut(first + row + 1);
         future.fill(0.0);
-        let top = largest(seen);
-        for score in &mut *seen {
-            *score = exp::<FMA>((*score - top) * scale);
-        }
-        let scale = 1.0 / sum(seen, |x| x);
+        let (_, total) = exponentials::<FMA>(seen, scale);
+        let share = (1.0 / total) as f32;
         for weight in seen {
-            *weight *= scale;
+            *weight *= share;
         }
     }
 }
@@ -211,12 +209,8 @@ impl Kernel for Backward<'_> {
                 product::<FMA, false>((count, wide, seen), Strided::rows(of_scores, long), (keys, wide), (block, wide));
                 copy_back(of_qkv, of_q, block, wide);
                 product::<FMA, true>((seen, wide, count), Strided::columns(of_scores, long), (queries, wide), (of_keys, wide));
-                product::<FMA, true>(
-                    Strided::columns(probabilities, long),
-                    (of_out, wide),
-                    (of_values, wide),
-                    (seen, wide, count),
-                );
+                let weights_t = Strided::columns(probabilities, long);
+                product::<FMA, true>((seen, wide, count), weights_t, (of_out, wide), (of_values, wide));
             }
             copy_back(of_qkv, of_k, of_keys, wide);
             copy_back(of_qkv, of_v, of_values, wide);

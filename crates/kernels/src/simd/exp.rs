@@ -1,6 +1,6 @@
 //! The exponential function.
 
-use super::mul_add;
+use super::{largest, mul_add, sum};
 
 /// eˣ within a relative error of 2⁻²² where the result is a normal number; gradually 0 below, ∞ above, and NaN stays NaN.
 ///
@@ -32,6 +32,18 @@ pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
 #[inline(always)]
 fn power_of_two(n: i32) -> f32 {
     f32::from_bits(n.wrapping_add(127).cast_unsigned() << 23)
+}
+
+/// xᵢ ← e^((xᵢ − t)·scale) with the largest number t, for a softmax; returns t and the sum.
+#[inline(always)]
+pub(crate) fn exponentials<const FMA: bool>(x: &mut [f32], scale: f32) -> (f32, f64) {
+    // A sum goes on in f64 after so many elements.
+    const BLOCK: usize = 1 << 10;
+    let top = largest(x);
+    for x in &mut *x {
+        *x = exp::<FMA>((*x - top) * scale);
+    }
+    (top, x.chunks(BLOCK).map(|x| f64::from(sum(x, |x| x))).sum())
 }
 
 #[cfg(test)]
