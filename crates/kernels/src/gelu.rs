@@ -193,15 +193,15 @@ mod tests {
             let ones = vec![1.0; x.len()];
             let forward = Forward { curve, x, y: &mut y };
             if portable {
-                forward.run::<false>()
+                forward.run::<false>();
             } else {
-                simd::run(forward)
+                simd::run(forward);
             }
             let backward = Backward { curve, x, grad: &ones, of_x: &mut slope };
             if portable {
-                backward.run::<false>()
+                backward.run::<false>();
             } else {
-                simd::run(backward)
+                simd::run(backward);
             }
             (y, slope)
         })
@@ -251,6 +251,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::float_cmp, reason = "the same zeros and infinities")]
     fn what_is_not_finite_is_as_in_candle() {
         let special = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e20, -1e20, 60.0, -60.0, 0.0];
         let x = Tensor::new(&special, &candle_core::Device::Cpu).unwrap();

@@ -138,7 +138,8 @@ mod tests {
     use crate::testing::{numbers, pass, reference, same_on_any_threads, uniform};
 
     fn labels(n: usize, classes: usize) -> Tensor {
-        let labels: Vec<u32> = (0..n).map(|i| ((7 * i + i * i) % classes) as u32).collect();
+        let label = |i: usize| u32::try_from((7 * i + i * i) % classes).unwrap();
+        let labels: Vec<u32> = (0..n).map(label).collect();
         Tensor::from_vec(labels, n, &Device::Cpu).unwrap()
     }
 

@@ -1,4 +1,9 @@
 //! The GPT against `GPT2LMHeadModel` of transformers, on weights that a formula gives: `reference/gpt.py`.
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::unwrap_used,
+    reason = "names end in .bias; a panic says enough"
+)]
 
 mod common;
 

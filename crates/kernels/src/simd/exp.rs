@@ -68,9 +68,9 @@ mod tests {
         for portable in [false, true] {
             let mut y = x.clone();
             if portable {
-                Exp(&mut y).run::<false>()
+                Exp(&mut y).run::<false>();
             } else {
-                run(Exp(&mut y))
+                run(Exp(&mut y));
             }
             let mut largest = 0.0_f64;
             for (&x, y) in x.iter().zip(y) {
