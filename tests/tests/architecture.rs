@@ -242,6 +242,7 @@ const UNSAFE: &[&str] = &[
     "crates/kernels/src/bf16/avx2.rs",
     "crates/kernels/src/bf16/avx512.rs",
     "crates/kernels/src/fresh.rs",
+    "crates/kernels/src/matmul.rs",
     "crates/kernels/src/product/transpose.rs",
     "crates/kernels/src/reuse.rs",
     "crates/kernels/src/simd/mod.rs",

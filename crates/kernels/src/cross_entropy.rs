@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::elementwise::map;
 use crate::fresh::{Part, filled_with, part_of};
 use crate::graph::apply1;
-use crate::simd::{self, Kernel, LANES};
+use crate::simd::{self, Kernel};
 use crate::values::{Values, on_cpu};
 
 /// The mean over the rows of −log softmax(z)_y in nats, for logits z [n, classes] and labels y [n] of type u32.
@@ -104,8 +104,8 @@ impl Kernel for Rows<'_, '_> {
         let mut losses = 0.0;
         for (z, &label) in self.z.chunks_exact(classes).zip(self.labels) {
             let label = label as usize;
-            let largest = simd::largest(z);
-            let sum = exponentials_of::<FMA>(z, largest, &mut exponentials);
+            exponentials.copy_from_slice(z);
+            let (largest, sum) = simd::exponentials::<FMA>(&mut exponentials, 1.0);
             losses += sum.ln() + f64::from(largest) - f64::from(z[label]);
             if let Some(gradient) = &mut self.gradient {
                 exponentials[label] = (f64::from(exponentials[label]) - sum) as f32;
@@ -115,28 +115,6 @@ impl Kernel for Rows<'_, '_> {
         }
         losses
     }
-}
-
-/// e^(z − largest) for each z, and their sum.
-#[inline(always)]
-fn exponentials_of<const FMA: bool>(z: &[f32], largest: f32, out: &mut [f32]) -> f64 {
-    // A sum goes on in f64 after so many elements.
-    const BLOCK: usize = 1 << 10;
-    let mut total = 0.0;
-    for (z, out) in z.chunks(BLOCK).zip(out.chunks_mut(BLOCK)) {
-        let mut lanes = [0.0_f32; LANES];
-        let mut add = |z: &[f32], out: &mut [f32]| {
-            for ((sum, &z), out) in lanes.iter_mut().zip(z).zip(out) {
-                *out = simd::exp::<FMA>(z - largest);
-                *sum += *out;
-            }
-        };
-        let ((z, z_rest), (out, out_rest)) = (z.as_chunks::<LANES>(), out.as_chunks_mut::<LANES>());
-        z.iter().zip(out).for_each(|(z, out)| add(z, out));
-        add(z_rest, out_rest);
-        total += f64::from(simd::sum(&lanes, |x| x));
-    }
-    total
 }
 
 #[cfg(test)]

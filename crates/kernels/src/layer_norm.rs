@@ -12,9 +12,10 @@ use crate::values::{Values, on_cpu, values};
 const ROWS: usize = 64;
 
 /// γ (x − m)/√(v + ε) + β with mean m and biased variance v over the last dimension of x [..., d], γ and β [d].
+#[allow(clippy::cast_possible_truncation, reason = "the arithmetic is in f32")]
 pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
     if on_cpu(&[x, gamma, beta]) {
-        graph::apply3(&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?, LayerNorm { eps })
+        graph::apply3(&x.contiguous()?, &gamma.contiguous()?, &beta.contiguous()?, LayerNorm { eps: eps as f32 })
     } else {
         composed(x, gamma, beta, eps)
     }
@@ -27,7 +28,7 @@ fn composed(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tenso
 }
 
 struct LayerNorm {
-    eps: f64,
+    eps: f32,
 }
 
 impl CustomOp3 for LayerNorm {
@@ -58,7 +59,7 @@ impl CustomOp3 for LayerNorm {
         if width > 0 {
             let block = ROWS * width;
             y.par_chunks_mut(block).zip(x.par_chunks(block)).for_each(|(y, x)| {
-                simd::run(Forward { x, gamma, beta, eps: self.eps as f32, y });
+                simd::run(Forward { x, gamma, beta, eps: self.eps, y });
             });
         }
         Ok((CpuStorage::F32(y), shape.clone()))
@@ -84,7 +85,7 @@ impl CustomOp3 for LayerNorm {
             let blocks = of_x.par_chunks_mut(block).zip(partial.par_chunks_mut(2 * width));
             blocks.zip(x.par_chunks(block).zip(grad.par_chunks(block))).for_each(|((of_x, sums), (x, grad))| {
                 let (of_gamma, of_beta) = sums.split_at_mut(width);
-                simd::run(Backward { x, gamma, grad, eps: self.eps as f32, of_x, of_gamma, of_beta });
+                simd::run(Backward { x, gamma, grad, eps: self.eps, of_x, of_gamma, of_beta });
             });
             for partial in partial.chunks_exact(2 * width) {
                 sums.iter_mut().zip(partial).for_each(|(sum, part)| *sum += part);

@@ -22,6 +22,7 @@ mod gelu;
 mod graph;
 mod layer_norm;
 mod linear_cross_entropy;
+mod matmul;
 mod pool;
 mod product;
 mod reuse;

@@ -2,11 +2,11 @@
 
 use std::sync::OnceLock;
 
-use candle_core::backend::BackendStorage as _;
 use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, Tensor, bail};
 use rayon::prelude::*;
 
-use crate::simd::{self, Kernel, exp, largest, sum};
+use crate::matmul::matmul;
+use crate::simd::{self, Kernel, Strided, exponentials};
 use crate::values::{on_cpu, values};
 use crate::{affine, cross_entropy, graph};
 
@@ -55,32 +55,28 @@ impl CustomOp2 for LinearCrossEntropy {
         "cross-entropy of a linear map"
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "results are f32")]
     fn cpu_fwd(&self, x: &CpuStorage, x_layout: &Layout, w: &CpuStorage, w_layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (classes, width) = w_layout.shape().dims2()?;
-        let n = self.labels.len();
-        let x_rows = Layout::contiguous_with_offset((n, width), x_layout.start_offset());
-        let w_columns = w_layout.transpose(0, 1)?;
+        let (x, w, n) = (values(x, x_layout)?, values(w, w_layout)?, self.labels.len());
         let scale = (1.0 / n as f64) as f32;
         let mut loss = 0.0;
-        let mut of_x = Vec::with_capacity(if self.wanted.0 { n * width } else { 0 });
+        let mut of_x = vec![0.0; if self.wanted.0 { n * width } else { 0 }];
         let mut of_w = vec![0.0; if self.wanted.1 { classes * width } else { 0 }];
-        for first in (0..n).step_by(ROWS) {
-            let count = ROWS.min(n - first);
-            let rows = x_rows.narrow(0, first, count)?;
-            let mut logits = x.matmul(w, (1, count, classes, width), &rows, &w_columns)?;
-            let labels = &self.labels[first..first + count];
-            loss += rows_to_gradients(&mut logits, classes, labels, scale)?;
-            let layout = Layout::contiguous((count, classes));
+        let mut logits = vec![0.0; ROWS.min(n) * classes];
+        for (index, labels) in self.labels.chunks(ROWS).enumerate() {
+            let count = labels.len();
+            let place = index * ROWS * width..(index * ROWS + count) * width;
+            let (x, logits) = (&x[place.clone()], &mut logits[..count * classes]);
+            matmul((count, classes, width), Strided::rows(x, width), Strided::columns(w, width), logits, false);
+            loss += rows_to_gradients(logits, classes, labels, scale);
             if self.wanted.0 {
-                let part = logits.matmul(w, (1, count, width, classes), &layout, w_layout)?;
-                of_x.extend_from_slice(values(&part, &Layout::contiguous((count, width)))?);
+                let of_x = &mut of_x[place];
+                matmul((count, width, classes), Strided::rows(logits, classes), Strided::rows(w, width), of_x, false);
             }
             if self.wanted.1 {
-                let part = logits.matmul(x, (1, classes, width, count), &layout.transpose(0, 1)?, &rows)?;
-                let part = values(&part, &Layout::contiguous((classes, width)))?;
-                of_w.par_chunks_mut(1 << 14).zip(part.par_chunks(1 << 14)).for_each(|(sum, part)| {
-                    sum.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-                });
+                let turned = Strided::columns(logits, classes);
+                matmul((classes, width, count), turned, Strided::rows(x, width), &mut of_w, true);
             }
         }
         let of_x = self.wanted.0.then(|| Tensor::from_vec(of_x, x_layout.shape(), &Device::Cpu)).transpose()?;
@@ -103,16 +99,11 @@ impl CustomOp2 for LinearCrossEntropy {
     }
 }
 
-/// The sum of the losses of the rows of `logits`, which become (softmax(z) − 1_y)·scale.
-fn rows_to_gradients(logits: &mut CpuStorage, classes: usize, labels: &[u32], scale: f32) -> Result<f64> {
-    let CpuStorage::F32(logits) = logits else { bail!("logits of type f32 were expected") };
-    let losses: Vec<f64> = logits
-        .par_chunks_mut(classes)
-        .zip(labels)
-        .with_min_len(8)
-        .map(|(logits, &label)| simd::run(Row { logits, label: label as usize, scale }))
-        .collect();
-    Ok(losses.iter().sum())
+/// The sum of the losses of the rows of `logits`, which become `(softmax(z) − 1_y)·scale`.
+fn rows_to_gradients(logits: &mut [f32], classes: usize, labels: &[u32], scale: f32) -> f64 {
+    let rows = logits.par_chunks_mut(classes).zip(labels).with_min_len(8);
+    let losses: Vec<f64> = rows.map(|(logits, &label)| simd::run(Row { logits, label: label as usize, scale })).collect();
+    losses.iter().sum()
 }
 
 struct Row<'a> {
@@ -125,16 +116,17 @@ impl Kernel for Row<'_> {
     type Output = f64;
 
     #[inline(always)]
+    #[allow(clippy::cast_possible_truncation, reason = "gradients are f32")]
     fn run<const FMA: bool>(self) -> f64 {
         let Self { logits, label, scale } = self;
-        let top = largest(logits);
-        let of_label = f64::from(logits[label]) - f64::from(top);
-        logits.iter_mut().for_each(|z| *z = exp::<FMA>(*z - top));
-        let total = sum(logits, |x| x);
-        let factor = scale / total;
-        logits.iter_mut().for_each(|p| *p *= factor);
+        let of_label = f64::from(logits[label]);
+        let (top, total) = exponentials::<FMA>(logits, 1.0);
+        let factor = (f64::from(scale) / total) as f32;
+        for p in &mut *logits {
+            *p *= factor;
+        }
         logits[label] -= scale;
-        f64::from(total).ln() - of_label
+        total.ln() + f64::from(top) - of_label
     }
 }
 
@@ -146,7 +138,8 @@ mod tests {
     use crate::testing::{numbers, pass, reference, same_on_any_threads, uniform};
 
     fn labels(n: usize, classes: usize) -> Tensor {
-        let labels: Vec<u32> = (0..n).map(|i| ((7 * i + i * i) % classes) as u32).collect();
+        let label = |i: usize| u32::try_from((7 * i + i * i) % classes).unwrap();
+        let labels: Vec<u32> = (0..n).map(label).collect();
         Tensor::from_vec(labels, n, &Device::Cpu).unwrap()
     }
 

@@ -8,6 +8,7 @@ mod bert;
 mod error;
 mod gpt;
 mod init;
+mod layer_norm;
 mod linear;
 mod mlp;
 mod model;

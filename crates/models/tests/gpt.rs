@@ -1,4 +1,9 @@
 //! The GPT against `GPT2LMHeadModel` of transformers, on weights that a formula gives: `reference/gpt.py`.
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::unwrap_used,
+    reason = "names end in .bias; a panic says enough"
+)]
 
 mod common;
 
@@ -7,7 +12,7 @@ use std::collections::HashMap;
 use candle_core::{DType, Device, Tensor};
 use common::scaled;
 use isorate_kernels::cross_entropy;
-use isorate_models::{Gpt, GptConfig, Mode, Model as _, ParameterKind};
+use isorate_models::{Gpt, GptConfig, HeadWeights, Mode, Model as _, ParameterKind, load_weights, save_weights};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -136,6 +141,41 @@ fn names_kinds_and_their_order() {
     let gpt = gpt(config(true));
     assert_eq!(gpt.names_in_files("transformer.wte.weight"), ["transformer.wte.weight", "wte.weight"]);
     assert!(gpt.does_without("lm_head.weight") && gpt.does_without("h.3.attn.bias") && !gpt.does_without("h.3.attn.c_attn.bias"));
+}
+
+/// A file has the names and shapes of transformers, and brings the weights back.
+#[test]
+fn files_are_those_of_transformers() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gpt.safetensors");
+    let (ids, _) = batch();
+    let logits = |gpt: &Gpt| flat(&gpt.logits(&ids, Mode::Evaluate).unwrap());
+    for tied in [false, true] {
+        let saved = gpt(config(tied));
+        set_to_formula(&saved);
+        save_weights(&saved, &path).unwrap();
+        let mut tensors = candle_core::safetensors::load(&path, &Device::Cpu).unwrap();
+        assert_eq!(tensors["transformer.h.1.mlp.c_fc.weight"].dims(), [32, 128]);
+        let fresh = gpt(config(tied));
+        assert_ne!(logits(&fresh), logits(&saved));
+        load_weights(&fresh, &path, HeadWeights::Read).unwrap();
+        assert_eq!(logits(&fresh), logits(&saved));
+
+        // As the hub has GPT-2: without the prefix, and with masks.
+        tensors = tensors.into_iter().map(|(name, t)| (name.replace("transformer.", ""), t)).collect();
+        tensors.insert("h.0.attn.bias".to_owned(), Tensor::zeros((1, 1, 16, 16), DType::F32, &Device::Cpu).unwrap());
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        let fresh = gpt(config(tied));
+        load_weights(&fresh, &path, HeadWeights::Read).unwrap();
+        assert_eq!(logits(&fresh), logits(&saved));
+
+        // nanoGPT's matrices are [out, in].
+        let turned = tensors["h.0.attn.c_attn.weight"].t().unwrap().contiguous().unwrap();
+        tensors.insert("h.0.attn.c_attn.weight".to_owned(), turned);
+        candle_core::safetensors::save(&tensors, &path).unwrap();
+        let error = load_weights(&fresh, &path, HeadWeights::Read).unwrap_err().to_string();
+        assert!(error.contains("[96, 32]") && error.contains("[32, 96]"), "{error}");
+    }
 }
 
 #[test]

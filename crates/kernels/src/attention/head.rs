@@ -1,6 +1,6 @@
 //! The attention of one sequence, head by head and some queries at a time.
 
-use crate::simd::{Kernel, LANES, Strided, exp, largest, product, sum2};
+use crate::simd::{Kernel, LANES, Strided, exponentials, product, sum2};
 
 /// Queries that are worked on together. The keys after the last of them are left out.
 const QUERIES: usize = 16;
@@ -128,7 +128,7 @@ impl Kernel for Forward<'_> {
                 let queries = Strided { values: &qkv[first * stride + sizes.part(0, head)..], row: stride, column: 1 };
                 attend::<FMA>(sizes, queries, keys_t, (first, count), probabilities);
                 let weights = Strided { values: probabilities, row: long, column: 1 };
-                product::<FMA, false>(weights, (values, wide), (block, wide), (count, wide, first + count));
+                product::<FMA, false>((count, wide, first + count), weights, (values, wide), (block, wide));
                 copy_back(out, (sizes.part(0, head), model, sizes.width), block, wide);
             }
         }
@@ -137,6 +137,7 @@ impl Kernel for Forward<'_> {
 
 /// The probabilities \[count, long\] of the keys for `count` queries from `first` on.
 #[inline(always)]
+#[allow(clippy::cast_possible_truncation, reason = "probabilities are f32")]
 fn attend<const FMA: bool>(
     sizes: Sizes,
     queries: Strided<'_>,
@@ -146,15 +147,16 @@ fn attend<const FMA: bool>(
 ) {
     let long = sizes.long();
     let some = (first + count).next_multiple_of(LANES);
-    product::<FMA, false>(queries, (keys_t, long), (probabilities, long), (count, some, sizes.width));
+    product::<FMA, false>((count, some, sizes.width), queries, (keys_t, long), (probabilities, long));
     let scale = 1.0 / (sizes.width as f32).sqrt();
     for (row, probabilities) in probabilities.chunks_exact_mut(long).take(count).enumerate() {
         let (seen, future) = probabilities[..some].split_at_mut(first + row + 1);
         future.fill(0.0);
-        let top = largest(seen);
-        seen.iter_mut().for_each(|score| *score = exp::<FMA>((*score - top) * scale));
-        let scale = 1.0 / crate::simd::sum(seen, |x| x);
-        seen.iter_mut().for_each(|weight| *weight *= scale);
+        let (_, total) = exponentials::<FMA>(seen, scale);
+        let share = (1.0 / total) as f32;
+        for weight in seen {
+            *weight *= share;
+        }
     }
 }
 
@@ -172,8 +174,8 @@ pub(super) struct Backward<'a> {
 impl Kernel for Backward<'_> {
     type Output = ();
 
-    /// With P the probabilities, O = PV and the gradient G of O, for each block of queries: the gradient of V gets PᵀG; that
-    /// of the scores is S = P ∘ (GVᵀ − rowsums(P ∘ GVᵀ))/√d, that of Q is SK, and that of K gets SᵀQ.
+    /// With P the probabilities, O = PV and the gradient G of O, for each block of queries: the gradient of V gets `PᵀG`; that
+    /// of the scores is S = P ∘ (H − rowsums(P ∘ H))/√d with H = `GVᵀ`, that of Q is SK, and that of K gets `SᵀQ`.
     #[inline(always)]
     fn run<const FMA: bool>(self) {
         let Self { sizes, qkv, grad, of_qkv, scratch } = self;
@@ -202,17 +204,13 @@ impl Kernel for Backward<'_> {
                 copy(of_out, wide, grad, (sizes.part(0, head), model, width));
                 attend::<FMA>(sizes, Strided::rows(queries, wide), keys_t, (first, count), probabilities);
                 let some = seen.next_multiple_of(LANES);
-                product::<FMA, false>(Strided::rows(of_out, wide), (values_t, long), (of_scores, long), (count, some, width));
+                product::<FMA, false>((count, some, width), Strided::rows(of_out, wide), (values_t, long), (of_scores, long));
                 slopes_of_softmax(of_scores, probabilities, long, (first, count), 1.0 / (width as f32).sqrt());
-                product::<FMA, false>(Strided::rows(of_scores, long), (keys, wide), (block, wide), (count, wide, seen));
+                product::<FMA, false>((count, wide, seen), Strided::rows(of_scores, long), (keys, wide), (block, wide));
                 copy_back(of_qkv, of_q, block, wide);
-                product::<FMA, true>(Strided::columns(of_scores, long), (queries, wide), (of_keys, wide), (seen, wide, count));
-                product::<FMA, true>(
-                    Strided::columns(probabilities, long),
-                    (of_out, wide),
-                    (of_values, wide),
-                    (seen, wide, count),
-                );
+                product::<FMA, true>((seen, wide, count), Strided::columns(of_scores, long), (queries, wide), (of_keys, wide));
+                let weights_t = Strided::columns(probabilities, long);
+                product::<FMA, true>((seen, wide, count), weights_t, (of_out, wide), (of_values, wide));
             }
             copy_back(of_qkv, of_k, of_keys, wide);
             copy_back(of_qkv, of_v, of_values, wide);

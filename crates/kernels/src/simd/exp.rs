@@ -1,6 +1,6 @@
 //! The exponential function.
 
-use super::mul_add;
+use super::{largest, mul_add, sum};
 
 /// eˣ within a relative error of 2⁻²² where the result is a normal number; gradually 0 below, ∞ above, and NaN stays NaN.
 ///
@@ -9,7 +9,7 @@ use super::mul_add;
 #[inline(always)]
 pub(crate) fn exp<const FMA: bool>(x: f32) -> f32 {
     // ln 2 in two parts. The first has 9 digits, so that n times it is exact.
-    const LN_2_HIGH: f32 = 0.693_359_375;
+    const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
     // Adding it rounds to an integer, which then stands in the low bits.
     const ROUND: f32 = 1.5 * (1 << 23) as f32;
@@ -34,6 +34,18 @@ fn power_of_two(n: i32) -> f32 {
     f32::from_bits(n.wrapping_add(127).cast_unsigned() << 23)
 }
 
+/// xᵢ ← e^((xᵢ − t)·scale) with the largest number t, for a softmax; returns t and the sum.
+#[inline(always)]
+pub(crate) fn exponentials<const FMA: bool>(x: &mut [f32], scale: f32) -> (f32, f64) {
+    // A sum goes on in f64 after so many elements.
+    const BLOCK: usize = 1 << 10;
+    let top = largest(x);
+    for x in &mut *x {
+        *x = exp::<FMA>((*x - top) * scale);
+    }
+    (top, x.chunks(BLOCK).map(|x| f64::from(sum(x, |x| x))).sum())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Kernel, run};
@@ -56,9 +68,9 @@ mod tests {
         for portable in [false, true] {
             let mut y = x.clone();
             if portable {
-                Exp(&mut y).run::<false>()
+                Exp(&mut y).run::<false>();
             } else {
-                run(Exp(&mut y))
+                run(Exp(&mut y));
             }
             let mut largest = 0.0_f64;
             for (&x, y) in x.iter().zip(y) {

@@ -8,7 +8,7 @@ mod exp;
 mod lanes;
 mod product;
 
-pub(crate) use exp::exp;
+pub(crate) use exp::{exp, exponentials};
 pub(crate) use lanes::{LANES, largest, sum, sum2};
 pub(crate) use product::{Strided, product};
 

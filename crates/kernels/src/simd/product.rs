@@ -23,53 +23,51 @@ impl<'a> Strided<'a> {
 }
 
 /// C ← AB, or C ← C + AB with `ADD`, for the first m rows and k columns of A, and the first n columns of B and C, where n is
-/// a multiple of [`LANES`]. B and C are row-major, and come with the lengths of their rows.
+/// a multiple of [`LANES`]. B and C are row-major with rows of `b_width` and `c_width` elements.
 #[inline(always)]
 pub(crate) fn product<const FMA: bool, const ADD: bool>(
-    a: Strided<'_>,
-    b: (&[f32], usize),
-    c: (&mut [f32], usize),
     (m, n, k): (usize, usize, usize),
+    a: Strided<'_>,
+    (b, b_width): (&[f32], usize),
+    (c, c_width): (&mut [f32], usize),
 ) {
     const TALL: usize = 4;
     let mut row = 0;
-    while row + TALL <= m {
-        rows::<FMA, ADD, TALL>(Strided { values: &a.values[row * a.row..], ..a }, b, (&mut c.0[row * c.1..], c.1), n, k);
-        row += TALL;
-    }
     while row < m {
-        rows::<FMA, ADD, 1>(Strided { values: &a.values[row * a.row..], ..a }, b, (&mut c.0[row * c.1..], c.1), n, k);
-        row += 1;
-    }
-}
-
-/// The first M rows.
-#[inline(always)]
-fn rows<const FMA: bool, const ADD: bool, const M: usize>(
-    a: Strided<'_>,
-    b: (&[f32], usize),
-    c: (&mut [f32], usize),
-    n: usize,
-    k: usize,
-) {
-    for column in (0..n).step_by(LANES) {
-        tile::<FMA, ADD, M>(a, (&b.0[column..], b.1), (&mut c.0[column..], c.1), k);
+        let (a, height) = (Strided { values: &a.values[row * a.row..], ..a }, TALL.min(m - row));
+        for column in (0..n).step_by(LANES) {
+            let (b, c) = ((&b[column..], b_width), (&mut c[row * c_width + column..], c_width));
+            if height == TALL {
+                tile::<FMA, ADD, TALL>(k, a, b, c);
+            } else {
+                for row in 0..height {
+                    let a = Strided { values: &a.values[row * a.row..], ..a };
+                    tile::<FMA, ADD, 1>(k, a, b, (&mut c.0[row * c_width..], c_width));
+                }
+            }
+        }
+        row += height;
     }
 }
 
 /// The first M rows and [`LANES`] columns; the sums stay in registers.
 #[inline(always)]
-fn tile<const FMA: bool, const ADD: bool, const M: usize>(a: Strided<'_>, b: (&[f32], usize), c: (&mut [f32], usize), k: usize) {
+fn tile<const FMA: bool, const ADD: bool, const M: usize>(
+    k: usize,
+    a: Strided<'_>,
+    (b, b_width): (&[f32], usize),
+    (c, c_width): (&mut [f32], usize),
+) {
     let mut sums = [[0.0; LANES]; M];
     for place in 0..k {
-        let b = &b.0[place * b.1..][..LANES];
+        let b = &b[place * b_width..][..LANES];
         for (row, sums) in sums.iter_mut().enumerate() {
             let a = a.values[row * a.row + place * a.column];
             sums.iter_mut().zip(b).for_each(|(sum, b)| *sum = mul_add::<FMA>(a, *b, *sum));
         }
     }
     for (row, sums) in sums.iter().enumerate() {
-        let c = &mut c.0[row * c.1..][..LANES];
+        let c = &mut c[row * c_width..][..LANES];
         c.iter_mut().zip(sums).for_each(|(c, sum)| *c = if ADD { *c + sum } else { *sum });
     }
 }

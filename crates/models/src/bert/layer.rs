@@ -1,37 +1,12 @@
 //! A layer of BERT.
 
-use candle_core::{D, Device, Result, Tensor, Var};
-use isorate_kernels::{add, gelu, layer_norm};
+use candle_core::{D, Device, Result, Tensor};
+use isorate_kernels::{add, gelu};
 use rand::Rng;
 
 use super::{BertConfig, STD};
-use crate::init::constant;
+use crate::layer_norm::LayerNorm;
 use crate::{Linear, Mode, Parameter, ParameterKind};
-
-/// Layer normalization with a gain and a bias.
-#[derive(Clone, Debug)]
-pub(super) struct Norm {
-    gamma: Var,
-    beta: Var,
-    eps: f64,
-}
-
-impl Norm {
-    pub(super) fn new(config: &BertConfig, device: &Device) -> Result<Self> {
-        let gamma = constant(1.0, config.hidden_size, device)?;
-        let beta = constant(0.0, config.hidden_size, device)?;
-        Ok(Self { gamma, beta, eps: config.layer_norm_eps })
-    }
-
-    pub(super) fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        layer_norm(x, &mode.of(&self.gamma), &mode.of(&self.beta), self.eps)
-    }
-
-    pub(super) fn parameters(&self, layer: &str) -> [Parameter; 2] {
-        [("weight", &self.gamma), ("bias", &self.beta)]
-            .map(|(name, var)| Parameter::new(format!("{layer}.LayerNorm.{name}"), ParameterKind::Vector, var))
-    }
-}
 
 /// Attention, then two maps with a GELU between them; each with a sum and a normalization after it.
 #[derive(Clone, Debug)]
@@ -40,10 +15,10 @@ pub(super) struct Layer {
     key: Linear,
     value: Linear,
     attended: Linear,
-    attended_norm: Norm,
+    attended_norm: LayerNorm,
     intermediate: Linear,
     output: Linear,
-    output_norm: Norm,
+    output_norm: LayerNorm,
     heads: usize,
 }
 
@@ -56,10 +31,10 @@ impl Layer {
             key: linear(width, width)?,
             value: linear(width, width)?,
             attended: linear(width, width)?,
-            attended_norm: Norm::new(config, device)?,
+            attended_norm: LayerNorm::new(width, config.layer_norm_eps, device)?,
             intermediate: linear(width, inner)?,
             output: linear(inner, width)?,
-            output_norm: Norm::new(config, device)?,
+            output_norm: LayerNorm::new(width, config.layer_norm_eps, device)?,
             heads: config.num_attention_heads,
         })
     }
@@ -89,7 +64,7 @@ impl Layer {
 
     pub(super) fn parameters(&self, layer: &str) -> Vec<Parameter> {
         let of_map = |map: &Linear, name: &str| map.parameters(&format!("{layer}.{name}"), ParameterKind::Matrix);
-        let of_norm = |norm: &Norm, name: &str| norm.parameters(&format!("{layer}.{name}"));
+        let of_norm = |norm: &LayerNorm, name: &str| norm.parameters(&format!("{layer}.{name}.LayerNorm"));
         let mut parameters = Vec::new();
         for (map, name) in [(&self.query, "query"), (&self.key, "key"), (&self.value, "value")] {
             parameters.extend(of_map(map, &format!("attention.self.{name}")));

@@ -8,9 +8,10 @@ use isorate_kernels::embedding;
 use rand::Rng;
 
 pub use config::BertConfig;
-use layer::{Layer, Norm};
+use layer::Layer;
 
 use crate::init::normal;
+use crate::layer_norm::LayerNorm;
 use crate::{Linear, Mode, Model, Parameter, ParameterKind};
 
 /// Standard deviation of the initial weights.
@@ -46,7 +47,7 @@ pub struct Bert {
     words: Var,
     positions: Var,
     types: Var,
-    norm: Norm,
+    norm: LayerNorm,
     layers: Vec<Layer>,
     pooler: Linear,
     head: Linear,
@@ -66,7 +67,7 @@ impl Bert {
             words: normal((config.vocab_size, width), STD, rng, device)?,
             positions: normal((config.max_position_embeddings, width), STD, rng, device)?,
             types: normal((config.type_vocab_size, width), STD, rng, device)?,
-            norm: Norm::new(&config, device)?,
+            norm: LayerNorm::new(width, config.layer_norm_eps, device)?,
             layers: (0..config.num_hidden_layers).map(|_| Layer::new(&config, rng, device)).collect::<Result<_>>()?,
             pooler: Linear::normal(width, width, STD, rng, device)?,
             head: head(width, classes, rng, device)?,
@@ -163,7 +164,7 @@ impl Model for Bert {
             Parameter::new(format!("bert.embeddings.{name}_embeddings.weight"), ParameterKind::Embedding, table)
         };
         let mut parameters: Vec<Parameter> = tables.into_iter().map(of_table).collect();
-        parameters.extend(self.norm.parameters("bert.embeddings"));
+        parameters.extend(self.norm.parameters("bert.embeddings.LayerNorm"));
         let layers = self.layers.iter().enumerate();
         parameters.extend(layers.flat_map(|(i, layer)| layer.parameters(&format!("bert.encoder.layer.{i}"))));
         parameters.extend(self.pooler.parameters("bert.pooler.dense", ParameterKind::Matrix));

@@ -1,21 +1,21 @@
 //! A block of the transformer.
 
-use candle_core::{Device, Result, Tensor, Var};
-use isorate_kernels::{add, causal_attention, gelu_tanh, layer_norm};
+use candle_core::{Device, Result, Tensor};
+use isorate_kernels::{add, causal_attention, gelu_tanh};
 use rand::Rng;
 
-use super::{GptConfig, STD};
-use crate::init::constant;
+use super::{EPS, GptConfig, STD};
+use crate::layer_norm::LayerNorm;
 use crate::{Linear, Mode, Parameter, ParameterKind};
 
 /// x ↦ y = x + attention(LN(x)), y ↦ y + MLP(LN(y)).
 #[derive(Clone, Debug)]
 pub(super) struct Block {
     heads: usize,
-    norm_1: Norm,
+    norm_1: LayerNorm,
     attention: Linear,
     attention_out: Linear,
-    norm_2: Norm,
+    norm_2: LayerNorm,
     hidden: Linear,
     hidden_out: Linear,
 }
@@ -26,10 +26,10 @@ impl Block {
         let to_sum = STD / (2.0 * config.layers as f64).sqrt();
         Ok(Self {
             heads: config.heads,
-            norm_1: Norm::new(width, device)?,
+            norm_1: LayerNorm::new(width, EPS, device)?,
             attention: Linear::normal(width, 3 * width, STD, rng, device)?,
             attention_out: Linear::normal(width, width, to_sum, rng, device)?,
-            norm_2: Norm::new(width, device)?,
+            norm_2: LayerNorm::new(width, EPS, device)?,
             hidden: Linear::normal(width, hidden, STD, rng, device)?,
             hidden_out: Linear::normal(hidden, width, to_sum, rng, device)?,
         })
@@ -51,29 +51,5 @@ impl Block {
         parameters.extend(self.hidden.parameters(&format!("{block}.mlp.c_fc"), ParameterKind::Matrix));
         parameters.extend(self.hidden_out.parameters(&format!("{block}.mlp.c_proj"), ParameterKind::Matrix));
         parameters
-    }
-}
-
-/// A layer norm.
-#[derive(Clone, Debug)]
-pub(super) struct Norm {
-    gains: Var,
-    biases: Var,
-}
-
-impl Norm {
-    pub fn new(width: usize, device: &Device) -> Result<Self> {
-        Ok(Self { gains: constant(1.0, width, device)?, biases: constant(0.0, width, device)? })
-    }
-
-    pub fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        layer_norm(x, &mode.of(&self.gains), &mode.of(&self.biases), 1e-5)
-    }
-
-    pub fn parameters(&self, layer: &str) -> [Parameter; 2] {
-        [
-            Parameter::new(format!("{layer}.weight"), ParameterKind::Vector, &self.gains),
-            Parameter::new(format!("{layer}.bias"), ParameterKind::Vector, &self.biases),
-        ]
     }
 }

@@ -8,11 +8,14 @@ use isorate_kernels::{add, affine, embedding, linear_cross_entropy};
 use rand::Rng;
 
 use crate::init::normal;
+use crate::layer_norm::LayerNorm;
 use crate::{Mode, Model, Parameter, ParameterKind};
-use block::{Block, Norm};
+use block::Block;
 
 /// The standard deviation of initial weights.
 const STD: f64 = 0.02;
+/// What layer norms add to a variance.
+const EPS: f64 = 1e-5;
 
 /// The sizes of a [`Gpt`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +67,7 @@ pub struct Gpt {
     tokens: Var,
     positions: Var,
     blocks: Vec<Block>,
-    norm: Norm,
+    norm: LayerNorm,
     /// None if it is that of the tokens.
     head: Option<Var>,
 }
@@ -82,7 +85,7 @@ impl Gpt {
         let tokens = normal((vocabulary, width), STD, rng, device)?;
         let positions = normal((context, width), STD, rng, device)?;
         let blocks = (0..layers).map(|_| Block::new(&config, rng, device)).collect::<Result<_>>()?;
-        let norm = Norm::new(width, device)?;
+        let norm = LayerNorm::new(width, EPS, device)?;
         let head = if tied { None } else { Some(normal((vocabulary, width), STD, rng, device)?) };
         Ok(Self { config, tokens, positions, blocks, norm, head })
     }
