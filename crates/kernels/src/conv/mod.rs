@@ -17,6 +17,7 @@ mod winograd;
 use candle_core::{CpuStorage, CustomOp2, DType, Layout, Result, Shape, Storage, Tensor, bail};
 
 use crate::conv::sizes::Sizes;
+use crate::graph::apply2;
 use crate::instructions::Instructions;
 
 /// How a kernel moves over the image: the same in both directions.
@@ -44,7 +45,7 @@ impl Default for Conv2d {
 pub fn conv2d(x: &Tensor, weight: &Tensor, conv: Conv2d) -> Result<Tensor> {
     let single = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
     Sizes::new(x.shape(), weight.shape(), conv)?;
-    if single(x) && single(weight) { x.contiguous()?.apply_op2(&weight.contiguous()?, conv) } else { composed(x, weight, conv) }
+    if single(x) && single(weight) { apply2(&x.contiguous()?, &weight.contiguous()?, conv) } else { composed(x, weight, conv) }
 }
 
 fn composed(x: &Tensor, weight: &Tensor, Conv2d { stride, padding, groups }: Conv2d) -> Result<Tensor> {
