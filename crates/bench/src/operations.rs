@@ -21,7 +21,12 @@ pub(crate) fn operations() -> Vec<Work> {
     vec![
         operation("convolution-3x3/64x64x32x32/forward", &[IMAGES, FILTERS], convolution, false).flops(flops),
         operation("convolution-3x3/64x64x32x32/forward-backward", &[IMAGES, FILTERS], convolution, true).flops(3.0 * flops),
-        operation("batch-norm-relu/64x64x32x32", &[IMAGES, &[64], &[64]], |x| Ok(batch_norm(&x[0], &x[1], &x[2], 1e-5, true)?.y), true),
+        operation(
+            "batch-norm-relu/64x64x32x32",
+            &[IMAGES, &[64], &[64]],
+            |x| Ok(batch_norm(&x[0], &x[1], &x[2], 1e-5, true)?.y),
+            true,
+        ),
         operation(
             "batch-norm-add-relu/64x64x32x32",
             &[IMAGES, &[64], &[64], IMAGES],

@@ -11,6 +11,8 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError, Weak};
 use candle_core::backprop::GradStore;
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, TensorId};
 
+use crate::add;
+
 /// The gradients of a loss by all variables that it depends on: those of candle's `backward`, in less time and memory.
 ///
 /// A graph with any other operation in it goes through candle's `backward` as a whole.
@@ -43,12 +45,12 @@ fn along(loss: &Tensor, order: &[&Tensor], operations: &[Option<Arc<Applied>>]) 
         let Some(gradient) = gradients.remove(tensor) else { continue };
         for (input, part) in inputs.iter().zip(of_inputs(inputs, tensor, &gradient)?) {
             // Data lead to no variable.
-            if let Some(part) = part.filter(|_| input.track_op()) {
+            if let Some(part) = part.filter(|_| input.track_op()).map(|part| part.detach()) {
                 let sum = match gradients.remove(input) {
-                    Some(before) => (before + part)?,
+                    Some(before) => add(&before, &part)?,
                     None => part,
                 };
-                gradients.insert(input, sum.detach());
+                gradients.insert(input, sum);
             }
         }
     }
@@ -199,7 +201,7 @@ mod tests {
     use candle_core::{Device, Var};
 
     use super::*;
-    use crate::{add, affine, relu};
+    use crate::{affine, relu};
 
     fn var(shape: &[usize], seed: usize) -> Var {
         let values: Vec<f32> = (0..shape.iter().product()).map(|i| ((i * i + 7 * i + seed) as f32).sin()).collect();
