@@ -61,10 +61,14 @@ def torch_works(torch):
         return call
 
     def muon(params, iteration):
-        optimizer = torch.optim.Muon(params, lr=LR, weight_decay=0.0)
+        # torch.optim.Muon takes matrices only: filters are views [out, in*height*width] in the memory of the parameters.
+        matrices = [torch.nn.Parameter(param.detach().flatten(1)) for param in params]
+        optimizer = torch.optim.Muon(matrices, lr=LR, weight_decay=0.0)
 
         def step():
             _muon._zeropower_via_newtonschulz = iteration
+            for matrix, param in zip(matrices, params):
+                matrix.grad = param.grad.flatten(1)
             optimizer.step()
 
         return step
@@ -79,22 +83,19 @@ def torch_works(torch):
         return make
 
     class Training:
-        def __init__(self):
-            layers = []
-            for inputs, outputs in zip(WIDTHS, WIDTHS[1:]):
-                layers += [torch.nn.Linear(inputs, outputs), torch.nn.ReLU()]
-            self.net = torch.nn.Sequential(*layers[:-1])
-            self.images, self.labels = torch.randn(BATCH, WIDTHS[0]), torch.randint(0, WIDTHS[-1], (BATCH,))
+        def __init__(self, network):
+            self.net, self.inputs, self.targets = network()
 
         def loss(self):
-            return torch.nn.functional.cross_entropy(self.net(self.images), self.labels)
+            logits = self.net(self.inputs)
+            return torch.nn.functional.cross_entropy(logits.flatten(0, -2), self.targets.flatten())
 
         def gradients(self):
             self.net.zero_grad()
             self.loss().backward()
 
     def rules(params):
-        matrices = [param for param in params if param.ndim == 2]
+        matrices = [param for param in params if param.ndim >= 2]
         vectors = [param for param in params if param.ndim < 2]
 
         def with_muon(iteration):
@@ -111,15 +112,15 @@ def torch_works(torch):
 
     def optimizer(key):
         def make():
-            training = Training()
+            training = Training(networks["mlp"])
             training.gradients()
             return rules(list(training.net.parameters()))[key]()
 
         return make
 
-    def whole_step(key):
+    def whole_step(network, key):
         def make():
-            training = Training()
+            training = Training(network)
             step = rules(list(training.net.parameters()))[key]()
 
             def call():
@@ -130,9 +131,14 @@ def torch_works(torch):
 
         return make
 
-    def forward():
-        return Training().loss
+    def gradients(network, with_backward):
+        def make():
+            training = Training(network)
+            return training.gradients if with_backward else training.loss
 
+        return make
+
+    networks = torch_networks(torch)
     works = {("matmul/1024x1024", "float32"): product}
     iterations = {"float32": in_float32, "bfloat16": in_bfloat16}
     suffix = {"float32": "", "bfloat16": "-bf16"}
@@ -146,12 +152,147 @@ def torch_works(torch):
     keys = [("sgd", "float32"), ("adam", "float32"), ("adamw", "float32"), ("muon", "float32"), ("muon", "bfloat16")]
     for rule, dtype in keys:
         works[f"optimizer/{rule}{suffix[dtype]}", dtype] = optimizer((rule, dtype))
-    works["train/mlp/forward", "float32"] = forward
-    works["train/mlp/forward-backward", "float32"] = lambda: Training().gradients
+    for name, call in torch_operations(torch).items():
+        works[f"operation/{name}", "float32"] = call
+    works["train/mlp/forward", "float32"] = gradients(networks["mlp"], False)
+    works["train/mlp/forward-backward", "float32"] = gradients(networks["mlp"], True)
     for rule, dtype in keys:
         if rule != "adam":
-            works[f"train/mlp/{rule}{suffix[dtype]}", dtype] = whole_step((rule, dtype))
+            works[f"train/mlp/{rule}{suffix[dtype]}", dtype] = whole_step(networks["mlp"], (rule, dtype))
+    for name, rule in [("resnet18", "sgd"), ("resnet18-narrow", "muon"), ("gpt", "adamw")]:
+        works[f"train/{name}/forward-backward", "float32"] = gradients(networks[name], True)
+        works[f"train/{name}/{rule}", "float32"] = whole_step(networks[name], (rule, "float32"))
     return works
+
+
+def torch_networks(torch):
+    """name -> a function that makes the network, a batch and its targets."""
+    nn, functional = torch.nn, torch.nn.functional
+
+    def mlp():
+        layers = []
+        for inputs, outputs in zip(WIDTHS, WIDTHS[1:]):
+            layers += [nn.Linear(inputs, outputs), nn.ReLU(inplace=True)]
+        return nn.Sequential(*layers[:-1]), torch.randn(BATCH, WIDTHS[0]), torch.randint(0, WIDTHS[-1], (BATCH,))
+
+    class Block(nn.Module):
+        def __init__(self, inputs, outputs, stride):
+            super().__init__()
+            self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
+            self.conv2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False)
+            self.bn1, self.bn2 = nn.BatchNorm2d(outputs), nn.BatchNorm2d(outputs)
+            self.shortcut = None
+            if stride != 1 or inputs != outputs:
+                self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+        def forward(self, x):
+            y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+            y = self.bn2(self.conv2(y))
+            y += x if self.shortcut is None else self.shortcut(x)
+            return functional.relu(y, inplace=True)
+
+    def resnet18(width, channels):
+        """As torchvision has it, with a 3x3 stem without pooling."""
+        layers = [nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
+        inputs = width
+        for stage in range(4):
+            for block in range(2):
+                layers.append(Block(inputs, width << stage, 2 if stage > 0 and block == 0 else 1))
+                inputs = width << stage
+        return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 10))
+
+    def wide():
+        return resnet18(64, 3), torch.randn(64, 3, 32, 32), torch.randint(0, 10, (64,))
+
+    def narrow():
+        return resnet18(16, 1), torch.randn(128, 1, 28, 28), torch.randint(0, 10, (128,))
+
+    class Attention(nn.Module):
+        def __init__(self, width, heads):
+            super().__init__()
+            self.heads, self.qkv, self.out = heads, nn.Linear(width, 3 * width), nn.Linear(width, width)
+
+        def forward(self, x):
+            return self.out(attention(torch, self.qkv(x), self.heads))
+
+    class Transformer(nn.Module):
+        def __init__(self, vocabulary=4096, context=64, width=128, layers=2, heads=4):
+            super().__init__()
+            self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(context, width)
+
+            def mlp():
+                return nn.Sequential(nn.Linear(width, 4 * width), nn.GELU("tanh"), nn.Linear(4 * width, width))
+
+            parts = [nn.ModuleList([nn.LayerNorm(width), Attention(width, heads), nn.LayerNorm(width), mlp()]) for _ in range(layers)]
+            self.blocks, self.norm = nn.ModuleList(parts), nn.LayerNorm(width)
+            self.head = nn.Linear(width, vocabulary, bias=False)
+
+        def forward(self, ids):
+            x = self.tokens(ids) + self.positions.weight[: ids.size(1)]
+            for norm1, attend, norm2, mlp in self.blocks:
+                x = x + attend(norm1(x))
+                x = x + mlp(norm2(x))
+            return self.head(self.norm(x))
+
+    def gpt():
+        return Transformer(), torch.randint(0, 4096, (32, 64)), torch.randint(0, 4096, (32, 64))
+
+    return {"mlp": mlp, "resnet18": wide, "resnet18-narrow": narrow, "gpt": gpt}
+
+
+def attention(torch, qkv, heads):
+    """Causal self-attention from queries, keys and values side by side."""
+    b, t, width = qkv.shape
+    q, k, v = (part.view(b, t, heads, -1).transpose(1, 2) for part in qkv.chunk(3, dim=2))
+    y = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return y.transpose(1, 2).reshape(b, t, width // 3)
+
+
+def torch_operations(torch):
+    """name -> a function that makes what is timed: forward, and backward from a gradient of ones."""
+    functional = torch.nn.functional
+    images, filters, channel = (64, 64, 32, 32), (64, 64, 3, 3), (64,)
+
+    def operation(call, *shapes, with_backward=True):
+        def make():
+            inputs = [torch.randn(shape, requires_grad=True) for shape in shapes]
+
+            def once():
+                y = call(*inputs)
+                if with_backward:
+                    for x in inputs:
+                        x.grad = None
+                    y.backward(torch.ones_like(y))
+
+            return once
+
+        return make
+
+    def convolution(x, w):
+        return functional.conv2d(x, w, padding=1)
+
+    def norm(x, gamma, beta):
+        return functional.batch_norm(x, None, None, gamma, beta, training=True)
+
+    labels = torch.randint(0, 4096, (2048,))
+    return {
+        "convolution-3x3/64x64x32x32/forward": operation(convolution, images, filters, with_backward=False),
+        "convolution-3x3/64x64x32x32/forward-backward": operation(convolution, images, filters),
+        "batch-norm-relu/64x64x32x32": operation(lambda *x: functional.relu(norm(*x), inplace=True), images, channel, channel),
+        "batch-norm-add-relu/64x64x32x32": operation(
+            lambda x, gamma, beta, s: functional.relu(norm(x, gamma, beta).add_(s), inplace=True), images, channel, channel, images
+        ),
+        "relu/64x64x32x32": operation(functional.relu, images),
+        "add-relu/64x64x32x32": operation(lambda x, y: functional.relu(x + y, inplace=True), images, images),
+        "max-pool-3x3/64x64x32x32": operation(lambda x: functional.max_pool2d(x, 3, 2, 1), images),
+        "global-average-pool/64x512x4x4": operation(lambda x: x.mean((2, 3)), (64, 512, 4, 4)),
+        "cross-entropy/2048x4096": operation(lambda x: functional.cross_entropy(x, labels), (2048, 4096)),
+        "layer-norm/2048x128": operation(
+            lambda x, gamma, beta: functional.layer_norm(x, (128,), gamma, beta), (2048, 128), (128,), (128,)
+        ),
+        "attention/32x64x4x32": operation(lambda x: attention(torch, x, 4), (32, 64, 384)),
+        "gelu/2048x512": operation(lambda x: functional.gelu(x, approximate="tanh"), (2048, 512)),
+    }
 
 
 def milliseconds(call, repeats=1):

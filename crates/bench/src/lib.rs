@@ -24,6 +24,8 @@
 mod error;
 mod inputs;
 mod measurement;
+mod networks;
+mod operations;
 mod select;
 mod work;
 mod works;

@@ -63,7 +63,7 @@ pub fn measure(works: &[Work], effort: &Effort, watch: impl FnMut(&str) + Send) 
 }
 
 fn measure_here(works: &[Work], effort: &Effort, mut watch: impl FnMut(&str)) -> Result<Vec<Measurement>> {
-    let (a, b) = (normal(MATMUL, MATMUL, 1)?, normal(MATMUL, MATMUL, 2)?);
+    let (a, b) = (normal((MATMUL, MATMUL), 1)?, normal((MATMUL, MATMUL), 2)?);
     let mut product = || -> Result<()> {
         a.matmul(&b)?;
         Ok(())

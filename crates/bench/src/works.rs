@@ -6,7 +6,9 @@ use isorate_kernels::backward;
 use isorate_optim::{GroupRules, NamedParam, Optimizer, Orthogonalizer, Role, RuleConfig, Shampoo, Soap};
 
 use crate::Result;
-use crate::inputs::{Training, normal};
+use crate::inputs::normal;
+use crate::networks::Network;
+use crate::operations::operations;
 use crate::work::Work;
 
 /// Steps so short that weights stay what they are, however often they are repeated.
@@ -29,8 +31,12 @@ pub fn works() -> Vec<Work> {
     let one_root = Shampoo { precondition_every: 1_000_000, start_step: Some(1), ..Shampoo::new(LR) };
     works.push(optimizer("shampoo-between-roots", RuleConfig::Shampoo(one_root)));
     works.push(optimizer("soap-every-step", RuleConfig::Soap(Soap { precondition_every: 1, ..Soap::new(LR) })));
-    works.extend([gradients(false), gradients(true)]);
-    works.extend(["sgd", "adamw", "muon", "muon-bf16"].map(training_step));
+    works.extend(operations());
+    works.extend([gradients(Network::Mlp, false), gradients(Network::Mlp, true)]);
+    works.extend(["sgd", "adamw", "muon", "muon-bf16"].map(|rule| training_step(Network::Mlp, rule)));
+    for (network, rule) in [(Network::ResNet18, "sgd"), (Network::NarrowResNet18, "muon"), (Network::Gpt, "adamw")] {
+        works.extend([gradients(network, true), training_step(network, rule)]);
+    }
     works
 }
 
@@ -64,7 +70,7 @@ fn orthogonalizer(name: &str) -> Orthogonalizer {
 /// A matrix product, f32.
 fn matmul() -> Work {
     Work::new(format!("matmul/{MATMUL}x{MATMUL}"), || {
-        let (a, b) = (normal(MATMUL, MATMUL, 1)?, normal(MATMUL, MATMUL, 2)?);
+        let (a, b) = (normal((MATMUL, MATMUL), 1)?, normal((MATMUL, MATMUL), 2)?);
         Ok(Box::new(move || {
             a.matmul(&b)?;
             Ok(())
@@ -80,7 +86,7 @@ pub(crate) fn matmul_flops() -> f64 {
 /// One orthogonalization of an f32 matrix; five steps where it is an iteration.
 fn orthogonalize(name: &'static str, (rows, columns): (usize, usize)) -> Work {
     let work = Work::new(format!("orthogonalize/{name}/{rows}x{columns}"), move || {
-        let (method, matrix) = (orthogonalizer(name), normal(rows, columns, 3)?);
+        let (method, matrix) = (orthogonalizer(name), normal((rows, columns), 3)?);
         Ok(Box::new(move || {
             method.apply(&matrix)?;
             Ok(())
@@ -100,8 +106,8 @@ fn batch(muon: &'static str, count: usize, side: usize, together: bool) -> Work 
         let mut gradients = GradStore::default();
         let mut params = Vec::new();
         for i in 0..count {
-            let var = Var::from_tensor(&normal(side, side, 10 + i as u64)?)?;
-            gradients.insert(&var, normal(side, side, 100 + i as u64)?);
+            let var = Var::from_tensor(&normal((side, side), 10 + i as u64)?)?;
+            gradients.insert(&var, normal((side, side), 100 + i as u64)?);
             params.push(NamedParam::new(format!("w{i}"), Role::Matrix, var));
         }
         let groups = GroupRules::uniform(rule(muon));
@@ -121,7 +127,7 @@ fn batch(muon: &'static str, count: usize, side: usize, together: bool) -> Work 
 /// One step of an optimizer on the network, from given gradients.
 fn optimizer(name: &str, rule: RuleConfig) -> Work {
     Work::new(format!("optimizer/{name}"), move || {
-        let training = Training::new()?;
+        let training = Network::Mlp.training()?;
         let gradients = backward(&training.loss()?)?;
         let mut optimizer = Optimizer::new(training.params(), &GroupRules::uniform(rule.clone()))?;
         Ok(Box::new(move || {
@@ -132,10 +138,10 @@ fn optimizer(name: &str, rule: RuleConfig) -> Work {
 }
 
 /// The loss of a batch, and its gradients.
-fn gradients(with_backward: bool) -> Work {
+fn gradients(network: Network, with_backward: bool) -> Work {
     let name = if with_backward { "forward-backward" } else { "forward" };
-    Work::new(format!("train/mlp/{name}"), move || {
-        let training = Training::new()?;
+    Work::new(format!("train/{}/{name}", network.name()), move || {
+        let training = network.training()?;
         Ok(Box::new(move || {
             let loss = training.loss()?;
             if with_backward {
@@ -144,13 +150,13 @@ fn gradients(with_backward: bool) -> Work {
             Ok(())
         }))
     })
-    .flops(Training::flops(with_backward))
+    .flops(network.flops(with_backward))
 }
 
 /// A whole training step: forward, backward, optimizer.
-fn training_step(name: &'static str) -> Work {
-    Work::new(format!("train/mlp/{name}"), move || {
-        let training = Training::new()?;
+fn training_step(network: Network, name: &'static str) -> Work {
+    Work::new(format!("train/{}/{name}", network.name()), move || {
+        let training = network.training()?;
         let mut optimizer = Optimizer::new(training.params(), &GroupRules::uniform(rule(name)))?;
         Ok(Box::new(move || {
             optimizer.backward_step(&training.loss()?)?;
@@ -180,7 +186,5 @@ mod tests {
         assert_eq!(flops("orthogonalize/newton-schulz/1024x1024"), Some(15.0 * flops("matmul/1024x1024").unwrap_or_default()));
         assert_eq!(flops("optimizer/muon"), None);
         assert_eq!(flops("orthogonalize/exact/512x512"), None);
-        // 784·512 + 512·512 + 512·10 multiplications for each of 128 examples.
-        assert_eq!(flops("train/mlp/forward"), Some(2.0 * 128.0 * 668_672.0));
     }
 }

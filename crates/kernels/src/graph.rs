@@ -45,12 +45,12 @@ fn along(loss: &Tensor, order: &[&Tensor], operations: &[Option<Arc<Applied>>]) 
         let Some(gradient) = gradients.remove(tensor) else { continue };
         for (input, part) in inputs.iter().zip(of_inputs(inputs, tensor, &gradient)?) {
             // Data lead to no variable.
-            if let Some(part) = part.filter(|_| input.track_op()) {
+            if let Some(part) = part.filter(|_| input.track_op()).map(|part| part.detach()) {
                 let sum = match gradients.remove(input) {
                     Some(before) => add(&before, &part)?,
                     None => part,
                 };
-                gradients.insert(input, sum.detach());
+                gradients.insert(input, sum);
             }
         }
     }
@@ -201,7 +201,7 @@ mod tests {
     use candle_core::{Device, Var};
 
     use super::*;
-    use crate::{add, affine, relu};
+    use crate::{affine, relu};
 
     fn var(shape: &[usize], seed: usize) -> Var {
         let values: Vec<f32> = (0..shape.iter().product()).map(|i| ((i * i + 7 * i + seed) as f32).sin()).collect();
