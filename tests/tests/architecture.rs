@@ -244,7 +244,6 @@ const UNSAFE: &[&str] = &[
     "crates/kernels/src/fresh.rs",
     "crates/kernels/src/matmul.rs",
     "crates/kernels/src/product/transpose.rs",
-    "crates/kernels/src/reuse.rs",
     "crates/kernels/src/simd/mod.rs",
 ];
 

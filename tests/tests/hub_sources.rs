@@ -79,7 +79,7 @@ fn check(small: &SmallSource) {
     }
 }
 
-/// The three files of MultiNLI are pooled and shared out anew, so the groups are compared in sum: seven copies of nine pairs. Of the pairs
+/// The three files of `MultiNLI` are pooled and shared out anew, so the groups are compared in sum: seven copies of nine pairs. Of the pairs
 /// that follow from each other none has a negation word, of the neutral ones one in three, and every contradiction.
 fn check_pooled(splits: &[Value]) {
     let named: Vec<_> = splits.iter().map(|split| (split["name"].as_str().unwrap(), split["rows"].as_u64().unwrap())).collect();

@@ -134,7 +134,7 @@ pub enum HubError {
     },
     /// A file is not what it must be, and could not be moved out of the way.
     #[error(
-        "{name}: {file}: expected {expected}, found {found}\nhint: remove {} and fetch {name} again; it could not be set aside: {reason}",
+        "{name}: {file}: {difference}\nhint: remove {} and fetch {name} again; it could not be set aside: {reason}",
         path.display()
     )]
     BadFileInTheWay {
@@ -142,10 +142,8 @@ pub enum HubError {
         name: String,
         /// Its path in the repository.
         file: String,
-        /// What it must be.
-        expected: String,
-        /// What it is.
-        found: String,
+        /// What it must be, and what it is.
+        difference: String,
         /// Where it is.
         path: PathBuf,
         /// Why it is still there.

@@ -110,8 +110,9 @@ impl Hub {
                     Err(error @ HubError::BadFile { .. }) => return Err(error),
                     // A cache that may only be read: the file is not used, and what is wrong with it is said all the same.
                     Err(reason) => {
+                        let difference = format!("expected {expected}, found {found}");
                         let (name, file, reason) = (source.name.clone(), file.path.clone(), Box::new(reason));
-                        return Err(HubError::BadFileInTheWay { name, file, expected, found, path, reason });
+                        return Err(HubError::BadFileInTheWay { name, file, difference, path, reason });
                     }
                 },
             }

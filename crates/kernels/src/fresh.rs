@@ -110,7 +110,9 @@ mod tests {
                 part.map(first, |x| x + 1.0);
                 let (second, third) = second.split_at(second.len() / 2);
                 part.map2(second, second, |x, y| x + y - x + 1.0);
-                third.iter().for_each(|x| part.fill(x + 1.0, 1));
+                for x in third {
+                    part.fill(x + 1.0, 1);
+                }
             });
             assert_eq!(written, (1..=length).map(|i| i as f32).collect::<Vec<_>>());
         }

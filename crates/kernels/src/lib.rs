@@ -25,7 +25,6 @@ mod linear_cross_entropy;
 mod matmul;
 mod pool;
 mod product;
-mod reuse;
 mod simd;
 #[cfg(test)]
 mod testing;
@@ -45,5 +44,4 @@ pub use graph::backward;
 pub use layer_norm::layer_norm;
 pub use linear_cross_entropy::linear_cross_entropy;
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
-pub use reuse::Reuse;
 pub use threads::Threads;

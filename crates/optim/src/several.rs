@@ -96,15 +96,15 @@ pub(crate) fn update_all<const N: usize, U: UpdateAll<N>>(update: &U, ys: [&Var;
         let (storage, layout) = x.storage_and_layout();
         match &*storage {
             Storage::Cpu(CpuStorage::F32(x)) => {
-                with_numbers(&ys, Vec::new(), &mut |ys| pass(update, ys, contiguous(x, layout)?))?
+                with_numbers(&ys, Vec::new(), &mut |ys| pass(update, ys, contiguous(x, layout)?))?;
             }
             Storage::Cpu(CpuStorage::F64(x)) => {
-                with_numbers(&ys, Vec::new(), &mut |ys| pass(update, ys, contiguous(x, layout)?))?
+                with_numbers(&ys, Vec::new(), &mut |ys| pass(update, ys, contiguous(x, layout)?))?;
             }
             _ => return Err(candle_core::Error::Msg(TYPES.into()).into()),
         }
     } else {
-        for (y, new) in ys.into_iter().zip(update.composed(ys.map(|y| y.as_tensor()), x)?) {
+        for (y, new) in ys.into_iter().zip(update.composed(ys.map(Var::as_tensor), x)?) {
             y.set(&new)?;
         }
     }

@@ -166,7 +166,8 @@ fn nan_and_infinity_pass_through() {
                     pass(&vars, &g, |t| composed_with(&t[0], &t[1], &t[2], &mean, &variance, EPS, relu)),
                 ];
                 for [ours, theirs] in [of_batch, given] {
-                    let same = |(x, y): (&f32, &f32)| x == y || x.is_nan() && y.is_nan() || (x - y).abs() < 1e-5;
+                    let same =
+                        |(x, y): (&f32, &f32)| x.to_bits() == y.to_bits() || x.is_nan() && y.is_nan() || (x - y).abs() < 1e-5;
                     assert!(ours.y.iter().zip(&theirs.y).all(same), "{special}, relu {relu}");
                     // Sums of several infinite terms are infinite or not a number, by their order.
                     let same = |pair| same(pair) || !pair.0.is_finite() && !pair.1.is_finite();

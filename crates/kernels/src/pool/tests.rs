@@ -106,8 +106,7 @@ fn other_types_and_layouts() {
     let x = uniform(&[2, 3, 6, 6], 1);
     let turned = x.transpose(0, 3).unwrap().contiguous().unwrap().transpose(0, 3).unwrap();
     let double = x.to_dtype(DType::F64).unwrap();
-    let ops: [&dyn Fn(&Tensor) -> Result<Tensor>; 3] =
-        [&|x| max_pool2d(x, 3, 2, 1), &|x| avg_pool2d(x, 2, 2), &|x| global_avg_pool(x)];
+    let ops: [fn(&Tensor) -> Result<Tensor>; 3] = [|x| max_pool2d(x, 3, 2, 1), |x| avg_pool2d(x, 2, 2), global_avg_pool];
     for op in ops {
         let ours = numbers(&op(&x).unwrap());
         assert_near(&ours, &numbers(&op(&turned).unwrap()), 1e-6);
