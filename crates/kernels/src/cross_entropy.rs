@@ -9,7 +9,7 @@ use crate::graph::apply1;
 use crate::simd::{self, Kernel};
 use crate::values::{Values, on_cpu};
 
-/// The mean over the rows of −log softmax(z)_y in nats, for logits z [n, classes] and labels y [n] of type u32.
+/// The mean over the rows of −log softmax(z)_y in nats, for logits z \[n, classes\] and labels y \[n\] of type u32.
 ///
 /// The gradient of a row is (softmax(z) − e)/n, with 1 at the label in e and 0 elsewhere. On the CPU it is computed with
 /// the loss, which has the exponentials, if z leads to a variable, and a label that is no class is an error that names it.

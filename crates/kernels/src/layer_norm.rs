@@ -11,7 +11,7 @@ use crate::values::{Values, on_cpu, values};
 /// over the blocks.
 const ROWS: usize = 64;
 
-/// γ (x − m)/√(v + ε) + β with mean m and biased variance v over the last dimension of x [..., d], γ and β [d].
+/// γ (x − m)/√(v + ε) + β with mean m and biased variance v over the last dimension of x \[..., d\], γ and β \[d\].
 #[allow(clippy::cast_possible_truncation, reason = "the arithmetic is in f32")]
 pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
     if on_cpu(&[x, gamma, beta]) {

@@ -19,16 +19,16 @@ use crate::values::{Values, on_cpu};
 /// The result of [`batch_norm`].
 #[derive(Clone, Debug)]
 pub struct BatchNormed {
-    /// The normalized x, [N, C, H, W].
+    /// The normalized x, \[N, C, H, W\].
     pub y: Tensor,
-    /// Mean of each channel over N, H and W, [C]; detached.
+    /// Mean of each channel over N, H and W, \[C\]; detached.
     pub mean: Tensor,
-    /// Biased variance of each channel, [C]; detached.
+    /// Biased variance of each channel, \[C\]; detached.
     pub variance: Tensor,
 }
 
-/// y = γ (x − m)/√(v + ε) + β, with the mean m and the biased variance v of each channel over the batch, for x [N, C, H, W]
-/// and γ, β [C]; then max(0, y) if `relu`.
+/// y = γ (x − m)/√(v + ε) + β, with the mean m and the biased variance v of each channel over the batch, for x \[N, C, H, W\]
+/// and γ, β \[C\]; then max(0, y) if `relu`.
 ///
 /// With ĝ the gradient of y where max(0, y) passes it on, x̂ = (x − m)/√(v + ε), and means over a channel, the gradient of x
 /// is γ/√(v + ε) · (ĝ − mean ĝ − x̂ mean(ĝ x̂)). On the CPU nothing passes where y is 0, as in PyTorch, and the variance is
@@ -75,7 +75,7 @@ pub fn batch_norm_with(
     apply3(x, gamma, beta, BatchNorm { channels, eps, relu, of_batch: false })
 }
 
-/// [N, C, H·W] of x [N, C, H, W], if there is one number of each kind for each channel.
+/// [N, C, H·W] of x \[N, C, H, W\], if there is one number of each kind for each channel.
 fn check(x: &Tensor, of_channels: &[(&str, &Tensor)]) -> Result<[usize; 3]> {
     let &[n, c, h, w] = x.dims() else {
         bail!("batch norm normalizes images [N, C, H, W], not {:?}", x.shape());

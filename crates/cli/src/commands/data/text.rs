@@ -22,12 +22,13 @@ pub fn text(facts: &Facts) -> String {
     if !facts.splits.is_empty() {
         let _ = write!(text, "\n{}", splits(facts).markdown());
     }
-    let parts: [(&str, fn(&Split) -> Vec<Share>); 3] =
-        [("class", |split| split.classes.clone()), ("group", |split| split.groups.clone()), ("tokens of", token_bins)];
-    for (what, part) in parts {
-        if let Some(table) = shares_table(what, &facts.splits, part) {
-            let _ = write!(text, "\n{}", table.markdown());
-        }
+    let tables = [
+        shares_table("class", &facts.splits, |split| split.classes.clone()),
+        shares_table("group", &facts.splits, |split| split.groups.clone()),
+        shares_table("tokens of", &facts.splits, token_bins),
+    ];
+    for table in tables.iter().flatten() {
+        let _ = write!(text, "\n{}", table.markdown());
     }
     for split in facts.splits.iter().filter(|split| !split.examples.is_empty()) {
         let _ = writeln!(text, "\n{}, for example:", split.name);
