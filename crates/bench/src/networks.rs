@@ -140,12 +140,13 @@ mod tests {
     #[test]
     fn flops_are_those_counted_by_hand() {
         // 784·512 + 512·512 + 512·10 multiplications for each of 128 examples.
-        assert_eq!(Network::Mlp.flops(false), 2.0 * 128.0 * 668_672.0);
-        assert_eq!(Network::Mlp.flops(true), 2.0 * 128.0 * (3.0 * 668_672.0 - 401_408.0));
+        let counted = |network: Network, backward, by_hand: f64| assert!((network.flops(backward) - by_hand).abs() < 0.5);
+        counted(Network::Mlp, false, 2.0 * 128.0 * 668_672.0);
+        counted(Network::Mlp, true, 2.0 * 128.0 * (3.0 * 668_672.0 - 401_408.0));
         // torchvision's count for ResNet-18 on 32×32 pixels with a 3×3 stem: 0.555 · 10⁹ multiplications.
         assert!((Network::ResNet18.flops(false) / (2.0 * 64.0) - 0.5554e9).abs() < 1e6);
         // Matrices of 128·128·12 in each block, and 2·64·128 for the scores and their sums, for each of 64 tokens.
-        assert_eq!(Network::Gpt.flops(false), 2.0 * 32.0 * 64.0 * (2.0 * 212_992.0 + 524_288.0));
+        counted(Network::Gpt, false, 2.0 * 32.0 * 64.0 * (2.0 * 212_992.0 + 524_288.0));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Compares a published BERT's last hidden states with those of transformers: see `tests/reference/minilm.py`.
 //!
 //! `cargo run --release -p isorate-models --example minilm -- FOLDER tests/reference/minilm.safetensors`, where FOLDER has
-//! `config.json` and `model.safetensors` of MiniLM. Exit code 1 where they differ.
+//! `config.json` and `model.safetensors` of `MiniLM`. Exit code 1 where they differ.
 #![allow(clippy::print_stdout, reason = "an example")]
 
 use std::error::Error;

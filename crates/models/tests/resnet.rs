@@ -1,4 +1,5 @@
-//! ResNets against torchvision's, on weights and images that a formula gives: `reference/resnet.py`.
+//! `ResNet`s against torchvision's, on weights and images that a formula gives: `reference/resnet.py`.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by a panic, and says how near it was")]
 
 mod common;
 
@@ -55,9 +56,9 @@ fn set_to_formula(resnet: &ResNet) {
     for (name, var) in tensors(resnet) {
         let shape = var.dims();
         let wide = resnet.config().width == WIDE;
-        let (center, scale) = match shape {
-            &[out, _, height, width] => (0.0, (6.0 / (out * height * width) as f64).sqrt()),
-            &[_, inputs] => (0.0, (1.0 / inputs as f64).sqrt()),
+        let (center, scale) = match *shape {
+            [out, _, height, width] => (0.0, (6.0 / (out * height * width) as f64).sqrt()),
+            [_, inputs] => (0.0, (1.0 / inputs as f64).sqrt()),
             _ if wide && name.ends_with("weight") => (0.15, 0.031_25),
             _ if wide && name.ends_with("bias") && !name.starts_with("fc") => (1.0, 0.25),
             _ if name.ends_with("running_var") || name.ends_with("weight") => (1.0, 0.25),

@@ -224,21 +224,21 @@ mod tests {
             let second = AverageSquare { keep: 0.99 };
             let step = AdamStep { keep: 0.999, step: 0.01, root: 0.3, eps: 1e-8 };
             let adam = AdamUpdate { first, second, step };
-            let composed = adam.composed([y, m, v].map(|y| y.as_tensor()), &x).unwrap();
+            let composed = adam.composed([y, m, v].map(Var::as_tensor), &x).unwrap();
             update_all(&adam, [y, m, v], &x).unwrap();
             update2(&first, &apart[1], &x).unwrap();
             update2(&second, &apart[2], &x).unwrap();
             set3(&|y| overwritten3(&step, y, &apart[1], &apart[2]), &apart[0]);
             check(&fused, &apart, &composed);
             let nesterov = NesterovUpdate(first);
-            let composed = nesterov.composed([m, v].map(|y| y.as_tensor()), &x).unwrap();
+            let composed = nesterov.composed([m, v].map(Var::as_tensor), &x).unwrap();
             update_all(&nesterov, [m, v], &x).unwrap();
             update2(&first, &apart[1], &x).unwrap();
             apart[2].set(&updated2(&first, &apart[1], &x).unwrap()).unwrap();
             check(&fused[1..], &apart[1..], &composed);
             for (nesterov, decay) in [(false, 0.0), (true, 0.0), (false, 0.01), (true, 0.01)] {
                 let sgd = SgdUpdate { lr: 0.1, momentum: 0.9, nesterov, decay };
-                let composed = sgd.composed([y, m].map(|y| y.as_tensor()), &x).unwrap();
+                let composed = sgd.composed([y, m].map(Var::as_tensor), &x).unwrap();
                 update_all(&sgd, [y, m], &x).unwrap();
                 set3(&|m| overwritten3(&sgd.taken_in_with_decay(), m, &x, &apart[0]), &apart[1]);
                 if nesterov {

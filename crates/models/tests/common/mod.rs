@@ -1,6 +1,6 @@
 //! Values that the tests and the scripts under `reference` compute alike, bit for bit.
 
-#![allow(dead_code, reason = "each test takes what it needs")]
+#![allow(dead_code, clippy::unwrap_used, reason = "each test takes what it needs, and fails by a panic")]
 
 use candle_core::{Device, Tensor, Var};
 use isorate_models::{Model, ResNet, ResNetConfig, ResNetDepth, Stem};
@@ -23,6 +23,7 @@ pub fn uniform(name: &str, count: usize) -> Vec<f32> {
 
 /// center + scale · uniform.
 pub fn scaled(name: &str, shape: &[usize], center: f64, scale: f64) -> Tensor {
+    #[allow(clippy::cast_possible_truncation, reason = "a formula whose constants are short")]
     let (center, scale) = (center as f32, scale as f32);
     let values = uniform(name, shape.iter().product()).into_iter().map(|u| center + scale * u);
     Tensor::from_vec(values.collect::<Vec<f32>>(), shape, &Device::Cpu).unwrap()

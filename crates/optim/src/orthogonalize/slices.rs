@@ -228,8 +228,8 @@ mod tests {
     /// The iteration in runs of `length` steps, without restarts in between.
     fn in_runs<T: Element>(iteration: &Iteration<'_>, x: &[f32], (n, m): (usize, usize), length: usize) -> Vec<f64> {
         let factor = scale(iteration, x).unwrap().unwrap().1;
-        let mut scratch = Scratch::<T>::default();
-        scratch.start = x.iter().map(|&x| T::from_f64(f64::from(x) * factor)).collect();
+        let start = x.iter().map(|&x| T::from_f64(f64::from(x) * factor)).collect();
+        let mut scratch = Scratch::<T> { start, ..Scratch::default() };
         let mut out = vec![T::zero(); x.len()];
         for run in iteration.steps.chunks(length) {
             gram_run(run, &mut scratch, &mut out, Shape { n, m, row_major: true }, Threads::One);
