@@ -1,6 +1,6 @@
 //! Does one work of `isorate bench` again and again, for a profiler that watches: `profile WORK SECONDS`.
 //!
-//! `crates/bench/profile.py` uses it.
+//! `crates/bench/step_profile.py` uses it.
 
 #![allow(clippy::print_stdout, reason = "an example talks")]
 

@@ -1,7 +1,7 @@
 """Where the time of a work of `isorate bench` goes: samples of the thread that runs it, by operation.
 
     cargo build --release -p isorate-bench --example profile
-    python3 crates/bench/profile.py train/mlp/sgd train/gpt/adamw
+    python3 crates/bench/step_profile.py train/mlp/sgd train/gpt/adamw
 
 Needs Linux's perf. The work runs on one thread of rayon's pool, which shares its parts out: what that thread does at a moment is
 what the work waits for. The innermost function of a sample's stack that belongs to an operation decides; the sample is in
