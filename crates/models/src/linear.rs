@@ -1,5 +1,5 @@
 use candle_core::{Device, Result, Tensor, Var};
-use isorate_kernels::affine;
+use isorate_kernels::{affine, affine_relu};
 use rand::Rng;
 
 use crate::init::{constant, normal};
@@ -35,7 +35,16 @@ impl Linear {
 
     /// The same, without a way back to W and b when evaluating.
     pub fn forward_in(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        affine(x, &mode.of(&self.weight), self.bias.as_ref().map(|bias| mode.of(bias)).as_ref())
+        affine(x, &mode.of(&self.weight), self.bias_in(mode).as_ref())
+    }
+
+    /// max(0, x Wᵀ + b).
+    pub(crate) fn forward_relu_in(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
+        affine_relu(x, &mode.of(&self.weight), self.bias_in(mode).as_ref())
+    }
+
+    fn bias_in(&self, mode: Mode) -> Option<Tensor> {
+        self.bias.as_ref().map(|bias| mode.of(bias))
     }
 
     /// W, \[out, in\].

@@ -1,5 +1,4 @@
 use candle_core::{Device, Result, Tensor, Var};
-use isorate_kernels::relu;
 use rand::Rng;
 
 use crate::{Linear, Mode, Model, Parameter, ParameterKind};
@@ -67,15 +66,15 @@ impl Mlp {
 
 impl Model for Mlp {
     fn logits(&self, inputs: &Tensor, mode: Mode) -> Result<Tensor> {
-        let mut x = self.layers[0].forward_in(inputs, mode)?;
-        for layer in &self.layers[1..] {
-            let hidden = match self.activation {
-                Activation::Relu => relu(&x)?,
-                Activation::Identity => x,
+        let last = self.layers.len() - 1;
+        let mut x = inputs.clone();
+        for layer in &self.layers[..last] {
+            x = match self.activation {
+                Activation::Relu => layer.forward_relu_in(&x, mode)?,
+                Activation::Identity => layer.forward_in(&x, mode)?,
             };
-            x = layer.forward_in(&hidden, mode)?;
         }
-        Ok(x)
+        self.layers[last].forward_in(&x, mode)
     }
 
     fn parameters(&self) -> Vec<Parameter> {
