@@ -9,6 +9,9 @@ Each round runs the one program and then the other, each with the same number of
 of medians within a run. A ratio below 1 means that isorate takes less time. Both programs time a 1024x1024x1024 product in
 float32 beside every work, so that the rates that the two reach can be told apart from what the machine does otherwise.
 
+The peak memory of a whole training step is the largest resident memory (VmHWM) of a process that does three such steps and
+nothing else, in either program; Python with torch in it has some 200 MiB before the first.
+
 torch.optim.Muon iterates in bfloat16 (the weights stay float32): works with -bf16 in their names do so in both programs, the
 others iterate in float32 in both. All matrices of the network are under the rule, biases under AdamW beside Muon.
 """
@@ -302,12 +305,30 @@ def milliseconds(call, repeats=1):
     return (time.perf_counter() - start) * 1e3 / repeats
 
 
-def measure_torch(threads, filters):
-    """One run in PyTorch: a list like that of `isorate bench --format json`, with the variant."""
+def torch_with(threads):
     import torch
 
     torch.manual_seed(0)
     torch.set_num_threads(threads)
+    return torch
+
+
+def peak_mib_in_torch(threads, work):
+    """The peak memory of this process after some calls of a work, in MiB; None where the system does not say."""
+    works = torch_works(torch_with(threads))
+    call = next(make for (name, _), make in works.items() if name == work)()
+    for _ in range(WARM_UP):
+        call()
+    try:
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM:"))
+    except FileNotFoundError:
+        return None
+
+
+def measure_torch(threads, filters):
+    """One run in PyTorch: a list like that of `isorate bench --format json`, with the variant."""
+    torch = torch_with(threads)
     works = torch_works(torch)
     product = works["matmul/1024x1024", "float32"]()
     measured = []
@@ -339,13 +360,19 @@ def main():
     parser.add_argument("--threads", type=int, default=2, help="threads of either program (default: %(default)s)")
     parser.add_argument("--format", choices=["table", "json"], default="table", help="form of the output")
     parser.add_argument("--torch-only", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--torch-peak-memory-of", metavar="WORK", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.torch_only:
         print(json.dumps(measure_torch(arguments.threads, arguments.filters)))
         return
 
+    if arguments.torch_peak_memory_of:
+        print(json.dumps(peak_mib_in_torch(arguments.threads, arguments.torch_peak_memory_of)))
+        return
+
     threads = ["--threads", str(arguments.threads)]
-    torch_run = [sys.executable, __file__, *arguments.filters, *threads, "--torch-only"]
+    this = [sys.executable, __file__, *threads]
+    torch_run = [*this, *arguments.filters, "--torch-only"]
     names = None
     ours, theirs, rates, version = {}, {}, {"isorate": [], "pytorch": []}, ""
     for _ in range(arguments.rounds):
@@ -366,6 +393,7 @@ def main():
     rows = []
     for (work, variant), times in theirs.items():
         mine = statistics.median(entry["milliseconds"] for entry in ours[work])
+        peaks = [entry["peak_mib"] for entry in ours[work] if entry["peak_mib"] is not None]
         fractions = [entry["fraction_of_matmul"] for entry in ours[work] if entry["fraction_of_matmul"] is not None]
         rows.append(
             {
@@ -375,6 +403,8 @@ def main():
                 "pytorch_milliseconds": statistics.median(times),
                 "ratio": mine / statistics.median(times),
                 "isorate_fraction_of_matmul": statistics.median(fractions) if fractions else None,
+                "isorate_peak_mib": statistics.median(peaks) if peaks else None,
+                "pytorch_peak_mib": run([*this, "--torch-peak-memory-of", work]) if peaks else None,
             }
         )
     rates = {program: statistics.median(values) if values else None for program, values in rates.items()}
@@ -386,12 +416,13 @@ def main():
     print(f"PyTorch {version}, {arguments.threads} threads, medians of {arguments.rounds} alternating runs;", end=" ")
     print(f"matrix product 1024: {shown['isorate']} GFLOP/s here, {shown['pytorch']} in PyTorch")
     print()
-    print("| work | PyTorch in | isorate ms | PyTorch ms | ratio | of our matrix product |")
-    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    print("| work | PyTorch in | isorate ms | PyTorch ms | ratio | of our matrix product | isorate MiB | PyTorch MiB |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: |")
     for row in rows:
         fraction = row["isorate_fraction_of_matmul"]
         cells = [row["work"], row["pytorch_variant"], f"{row['isorate_milliseconds']:.3g}"]
         cells += [f"{row['pytorch_milliseconds']:.3g}", f"{row['ratio']:.2f}", "-" if fraction is None else f"{fraction:.2f}"]
+        cells += ["-" if row[peak] is None else f"{row[peak]:.0f}" for peak in ("isorate_peak_mib", "pytorch_peak_mib")]
         print(f"| {' | '.join(cells)} |")
 
 

@@ -9,13 +9,13 @@ use serde_json::{Map, Value};
 
 #[test]
 fn json_is_that_of_the_contract() {
-    let arguments = ["bench", "--format", "json", "--threads", "1", "matmul", "optimizer/sgd"];
+    let arguments = ["bench", "--format", "json", "--threads", "1", "matmul", "optimizer/sgd", "train/mlp/sgd"];
     let ended = Workplace::new().succeed(&arguments);
     assert_eq!(ended.stderr, "");
     let works: Vec<Map<String, Value>> = serde_json::from_str(&ended.stdout).unwrap();
     for work in &works {
         let keys: BTreeSet<&str> = work.keys().map(String::as_str).collect();
-        assert_eq!(keys, ["fraction_of_matmul", "gflops", "milliseconds", "threads", "work"].into());
+        assert_eq!(keys, ["fraction_of_matmul", "gflops", "milliseconds", "peak_mib", "threads", "work"].into());
         assert_eq!(work["threads"], 1);
         assert!(work["milliseconds"].as_f64().unwrap() > 0.0);
     }
@@ -23,6 +23,13 @@ fn json_is_that_of_the_contract() {
     assert!(works[0]["gflops"].is_number() && works[0]["fraction_of_matmul"].is_number());
     assert_eq!(works[1]["work"], "optimizer/sgd");
     assert!(works[1]["gflops"].is_null() && works[1]["fraction_of_matmul"].is_null());
+    // Whole steps only.
+    assert!(works[0]["peak_mib"].is_null() && works[1]["peak_mib"].is_null());
+    assert_eq!(works[2]["work"], "train/mlp/sgd");
+    if cfg!(target_os = "linux") {
+        // Weights, gradients, batch and the program are far from either.
+        assert!((5.0..500.0).contains(&works[2]["peak_mib"].as_f64().unwrap()), "{}", works[2]["peak_mib"]);
+    }
 }
 
 #[test]

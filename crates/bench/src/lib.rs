@@ -24,6 +24,7 @@
 mod error;
 mod inputs;
 mod measurement;
+mod memory;
 mod networks;
 mod operations;
 mod select;
@@ -32,6 +33,7 @@ mod works;
 
 pub use error::{Error, Result};
 pub use measurement::{Effort, Measurement, measure, repeat};
+pub use memory::peak_mib;
 pub use select::select;
 pub use work::Work;
 pub use works::works;

@@ -21,6 +21,9 @@ pub struct Measurement {
     pub fraction_of_matmul: Option<f64>,
     /// Threads of the products.
     pub threads: usize,
+    /// The largest resident memory of a process that does this work alone, in MiB: [`peak_mib`](crate::peak_mib). None where
+    /// it was not measured.
+    pub peak_mib: Option<f64>,
 }
 
 /// How long a work is measured.
@@ -47,7 +50,7 @@ impl Default for Effort {
 }
 
 /// Calls that do not count: memory is handed out, states are made, caches are filled.
-const WARM_UP: usize = 3;
+pub(crate) const WARM_UP: usize = 3;
 /// A round repeats a short work until it takes about so long: far above the clock's resolution.
 const SHORTEST_MILLISECONDS: f64 = 2.0;
 
@@ -134,6 +137,7 @@ impl Measurement {
             gflops,
             fraction_of_matmul: gflops.map(|gflops| gflops / of_products),
             threads,
+            peak_mib: None,
         }
     }
 }
@@ -169,7 +173,10 @@ mod tests {
     fn without_flops_there_is_no_rate() {
         let measurement = Measurement::new(&work(None), &mut [1.0], &mut [2.0], 1);
         let json = serde_json::to_string(&measurement).unwrap();
-        assert_eq!(json, r#"{"work":"a/b","milliseconds":2.0,"gflops":null,"fraction_of_matmul":null,"threads":1}"#);
+        assert_eq!(
+            json,
+            r#"{"work":"a/b","milliseconds":2.0,"gflops":null,"fraction_of_matmul":null,"threads":1,"peak_mib":null}"#
+        );
     }
 
     #[test]

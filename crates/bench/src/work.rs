@@ -7,16 +7,22 @@ pub(crate) type Call = Box<dyn FnMut() -> Result<()>>;
 pub struct Work {
     pub(crate) name: String,
     pub(crate) flops: Option<f64>,
+    pub(crate) is_training_step: bool,
     pub(crate) prepare: Box<dyn Fn() -> Result<Call> + Send + Sync>,
 }
 
 impl Work {
     pub(crate) fn new(name: impl Into<String>, prepare: impl Fn() -> Result<Call> + Send + Sync + 'static) -> Self {
-        Self { name: name.into(), flops: None, prepare: Box::new(prepare) }
+        Self { name: name.into(), flops: None, is_training_step: false, prepare: Box::new(prepare) }
     }
 
     pub(crate) fn flops(mut self, flops: f64) -> Self {
         self.flops = Some(flops);
+        self
+    }
+
+    pub(crate) fn training_step(mut self) -> Self {
+        self.is_training_step = true;
         self
     }
 
@@ -28,6 +34,11 @@ impl Work {
     /// Nominal floating-point operations of one call; None where products are not what takes the time.
     pub fn nominal_flops(&self) -> Option<f64> {
         self.flops
+    }
+
+    /// Whether it is a whole step: forward, backward, optimizer.
+    pub fn is_training_step(&self) -> bool {
+        self.is_training_step
     }
 }
 

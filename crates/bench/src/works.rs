@@ -163,6 +163,7 @@ fn training_step(network: Network, name: &'static str) -> Work {
             Ok(())
         }))
     })
+    .training_step()
 }
 
 #[cfg(test)]

@@ -389,7 +389,8 @@ pub struct Claims {
 /// Time operations and whole training steps
 ///
 /// Each work is timed in turn with a 1024×1024×1024 matrix product in f32, after calls that do not count; times are medians.
-/// An orthogonalization of a matrix [r, c], r ≤ c, counts as 5·(4r²c + 2r³) floating-point operations.
+/// An orthogonalization of a matrix [r, c], r ≤ c, counts as 5·(4r²c + 2r³) floating-point operations. The peak memory of a
+/// whole training step is that of a process of its own.
 #[derive(Args)]
 #[command(after_help = "Example:\n  isorate bench orthogonalize train/mlp/muon --format json")]
 pub struct Bench {
@@ -405,6 +406,9 @@ pub struct Bench {
     /// Threads; by default RAYON_NUM_THREADS, or one for each core
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
+    /// Do one work a few times, and print the peak memory of this process in MiB, or null where that is not known
+    #[arg(long, hide = true, value_name = "WORK", exclusive = true)]
+    pub peak_memory_of: Option<String>,
 }
 
 /// Show what data sets there are, and what is in them
