@@ -34,7 +34,7 @@ mod values;
 pub use activation::{add_relu, relu};
 pub use add::add;
 pub use affine::{affine, affine_relu};
-pub use attention::causal_attention;
+pub use attention::{causal_attention, masked_attention};
 pub use batch_norm::{BatchNormed, batch_norm, batch_norm_add_relu, batch_norm_with};
 pub use conv::{Conv2d, conv2d};
 pub use cross_entropy::cross_entropy;

@@ -2,8 +2,27 @@
 
 use crate::simd::{Kernel, LANES, Strided, exponentials, product, sum2};
 
-/// Queries that are worked on together. The keys after the last of them are left out.
+/// Queries that are worked on together. In causal attention the keys after the last of them are left out.
 const QUERIES: usize = 16;
+
+/// Which keys a query sees.
+#[derive(Clone, Copy)]
+pub(super) enum Mask<'a> {
+    /// Those up to its own place.
+    Causal,
+    /// Those that are marked, one at least.
+    Keys(&'a [bool]),
+}
+
+impl Mask<'_> {
+    /// Where the keys end that the first queries, as many as said, may see.
+    fn seen(self, queries: usize) -> usize {
+        match self {
+            Self::Causal => queries,
+            Self::Keys(marked) => marked.len(),
+        }
+    }
+}
 
 /// t, h and d.
 #[derive(Clone, Copy)]
@@ -101,6 +120,7 @@ fn copy_transposed(into: &mut [f32], long: usize, from: &[f32], (start, stride, 
 
 pub(super) struct Forward<'a> {
     pub sizes: Sizes,
+    pub mask: Mask<'a>,
     /// \[t, 3·h·d\].
     pub qkv: &'a [f32],
     /// \[t, h·d\].
@@ -113,7 +133,7 @@ impl Kernel for Forward<'_> {
 
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let Self { sizes, qkv, out, scratch } = self;
+        let Self { sizes, mask, qkv, out, scratch } = self;
         let (model, wide, long) = (sizes.model(), sizes.wide(), sizes.long());
         let stride = 3 * model;
         let keys_t = clear(&mut scratch.keys_t, sizes.width * long);
@@ -126,9 +146,9 @@ impl Kernel for Forward<'_> {
             for (index, out) in out.chunks_mut(QUERIES * model).enumerate() {
                 let (first, count) = (index * QUERIES, out.len() / model);
                 let queries = Strided { values: &qkv[first * stride + sizes.part(0, head)..], row: stride, column: 1 };
-                attend::<FMA>(sizes, queries, keys_t, (first, count), probabilities);
+                attend::<FMA>(sizes, mask, queries, keys_t, (first, count), probabilities);
                 let weights = Strided { values: probabilities, row: long, column: 1 };
-                product::<FMA, false>((count, wide, first + count), weights, (values, wide), (block, wide));
+                product::<FMA, false>((count, wide, mask.seen(first + count)), weights, (values, wide), (block, wide));
                 copy_back(out, (sizes.part(0, head), model, sizes.width), block, wide);
             }
         }
@@ -140,18 +160,24 @@ impl Kernel for Forward<'_> {
 #[allow(clippy::cast_possible_truncation, reason = "probabilities are f32")]
 fn attend<const FMA: bool>(
     sizes: Sizes,
+    mask: Mask<'_>,
     queries: Strided<'_>,
     keys_t: &[f32],
     (first, count): (usize, usize),
     probabilities: &mut [f32],
 ) {
     let long = sizes.long();
-    let some = (first + count).next_multiple_of(LANES);
+    let some = mask.seen(first + count).next_multiple_of(LANES);
     product::<FMA, false>((count, some, sizes.width), queries, (keys_t, long), (probabilities, long));
     let scale = 1.0 / (sizes.width as f32).sqrt();
     for (row, probabilities) in probabilities.chunks_exact_mut(long).take(count).enumerate() {
-        let (seen, future) = probabilities[..some].split_at_mut(first + row + 1);
+        let (seen, future) = probabilities[..some].split_at_mut(mask.seen(first + row + 1));
         future.fill(0.0);
+        if let Mask::Keys(marked) = mask {
+            for (score, marked) in seen.iter_mut().zip(marked) {
+                *score = if *marked { *score } else { f32::NEG_INFINITY };
+            }
+        }
         let (_, total) = exponentials::<FMA>(seen, scale);
         let share = (1.0 / total) as f32;
         for weight in seen {
@@ -162,6 +188,7 @@ fn attend<const FMA: bool>(
 
 pub(super) struct Backward<'a> {
     pub sizes: Sizes,
+    pub mask: Mask<'a>,
     /// \[t, 3·h·d\].
     pub qkv: &'a [f32],
     /// \[t, h·d\].
@@ -178,7 +205,7 @@ impl Kernel for Backward<'_> {
     /// of the scores is S = P ∘ (H − rowsums(P ∘ H))/√d with H = `GVᵀ`, that of Q is SK, and that of K gets `SᵀQ`.
     #[inline(always)]
     fn run<const FMA: bool>(self) {
-        let Self { sizes, qkv, grad, of_qkv, scratch } = self;
+        let Self { sizes, mask, qkv, grad, of_qkv, scratch } = self;
         let (width, model, wide, long) = (sizes.width, sizes.model(), sizes.wide(), sizes.long());
         let stride = 3 * model;
         let keys = clear(&mut scratch.keys, sizes.length * wide);
@@ -199,13 +226,13 @@ impl Kernel for Backward<'_> {
             let blocks = qkv.chunks(QUERIES * stride).zip(grad.chunks(QUERIES * model));
             for (index, ((qkv, grad), of_qkv)) in blocks.zip(of_qkv.chunks_mut(QUERIES * stride)).enumerate() {
                 let (first, count) = (index * QUERIES, grad.len() / model);
-                let seen = first + count;
+                let seen = mask.seen(first + count);
                 copy(queries, wide, qkv, of_q);
                 copy(of_out, wide, grad, (sizes.part(0, head), model, width));
-                attend::<FMA>(sizes, Strided::rows(queries, wide), keys_t, (first, count), probabilities);
+                attend::<FMA>(sizes, mask, Strided::rows(queries, wide), keys_t, (first, count), probabilities);
                 let some = seen.next_multiple_of(LANES);
                 product::<FMA, false>((count, some, width), Strided::rows(of_out, wide), (values_t, long), (of_scores, long));
-                slopes_of_softmax(of_scores, probabilities, long, (first, count), 1.0 / (width as f32).sqrt());
+                slopes_of_softmax(of_scores, mask, probabilities, long, (first, count), 1.0 / (width as f32).sqrt());
                 product::<FMA, false>((count, wide, seen), Strided::rows(of_scores, long), (keys, wide), (block, wide));
                 copy_back(of_qkv, of_q, block, wide);
                 product::<FMA, true>((seen, wide, count), Strided::columns(of_scores, long), (queries, wide), (of_keys, wide));
@@ -220,9 +247,16 @@ impl Kernel for Backward<'_> {
 
 /// From the gradients of probabilities to those of the scores, in place.
 #[inline(always)]
-fn slopes_of_softmax(grad: &mut [f32], probabilities: &[f32], long: usize, (first, count): (usize, usize), scale: f32) {
+fn slopes_of_softmax(
+    grad: &mut [f32],
+    mask: Mask<'_>,
+    probabilities: &[f32],
+    long: usize,
+    (first, count): (usize, usize),
+    scale: f32,
+) {
     for (row, (grad, weights)) in grad.chunks_exact_mut(long).zip(probabilities.chunks_exact(long)).take(count).enumerate() {
-        let (grad, future) = grad.split_at_mut(first + row + 1);
+        let (grad, future) = grad.split_at_mut(mask.seen(first + row + 1));
         future.fill(0.0);
         let weights = &weights[..grad.len()];
         let mean = sum2(grad, weights, |g, p| g * p);

@@ -1,7 +1,7 @@
 //! A layer of BERT.
 
-use candle_core::{D, Device, Result, Tensor};
-use isorate_kernels::{add, gelu};
+use candle_core::{Device, Result, Tensor};
+use isorate_kernels::{add, gelu, masked_attention};
 use rand::Rng;
 
 use super::{BertConfig, STD};
@@ -39,27 +39,13 @@ impl Layer {
         })
     }
 
-    /// x \[n, t, width\]; `mask` \[n, 1, 1, t\] is added to the scores of the keys.
+    /// x \[n, t, width\]; `mask` \[n, t\] is 1 for tokens, 0 for padding.
     pub(super) fn forward(&self, x: &Tensor, mask: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (n, t, width) = x.dims3()?;
-        let x = x.reshape((n * t, width))?;
-        let attended = self.attended.forward_in(&self.attention(&x, mask, (n, t), mode)?, mode)?;
-        let x = self.attended_norm.forward(&add(&attended, &x)?, mode)?;
+        let [query, key, value] = [&self.query, &self.key, &self.value].map(|map| map.forward_in(x, mode));
+        let heads = masked_attention(&Tensor::cat(&[query?, key?, value?], 2)?, self.heads, mask)?;
+        let x = self.attended_norm.forward(&add(&self.attended.forward_in(&heads, mode)?, x)?, mode)?;
         let inner = gelu(&self.intermediate.forward_in(&x, mode)?)?;
-        let x = self.output_norm.forward(&add(&self.output.forward_in(&inner, mode)?, &x)?, mode)?;
-        x.reshape((n, t, width))
-    }
-
-    /// softmax(QKᵀ/√d + mask) V of each head, side by side, \[n·t, width\].
-    fn attention(&self, x: &Tensor, mask: &Tensor, (n, t): (usize, usize), mode: Mode) -> Result<Tensor> {
-        let width = x.dim(1)?;
-        let d = width / self.heads;
-        let of_heads = |map: &Linear| map.forward_in(x, mode)?.reshape((n, t, self.heads, d))?.transpose(1, 2)?.contiguous();
-        let (q, k, v) = (of_heads(&self.query)?, of_heads(&self.key)?, of_heads(&self.value)?);
-        let scores = (q / (d as f64).sqrt())?.matmul(&k.t()?)?.broadcast_add(mask)?;
-        let weights = scores.broadcast_sub(&scores.max_keepdim(D::Minus1)?.detach())?.exp()?;
-        let weights = weights.broadcast_div(&weights.sum_keepdim(D::Minus1)?)?;
-        weights.matmul(&v)?.transpose(1, 2)?.reshape((n * t, width))
+        self.output_norm.forward(&add(&self.output.forward_in(&inner, mode)?, &x)?, mode)
     }
 
     pub(super) fn parameters(&self, layer: &str) -> Vec<Parameter> {

@@ -3,7 +3,7 @@
 mod config;
 mod layer;
 
-use candle_core::{DType, Device, Result, Tensor, Var, bail};
+use candle_core::{Device, Result, Tensor, Var, bail};
 use isorate_kernels::embedding;
 use rand::Rng;
 
@@ -83,9 +83,10 @@ impl Bert {
     /// The state of each token after the last layer, \[n, t, width\].
     ///
     /// # Errors
-    /// Inputs of different shapes, longer than the table of positions, or with an id or a type that is not in its table.
+    /// Inputs of different shapes, longer than the table of positions, with an id or a type that is not in its table, or with a
+    /// sequence of padding alone.
     pub fn hidden_states(&self, ids: &Tensor, types: &Tensor, mask: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (n, t) = ids.dims2()?;
+        let (_, t) = ids.dims2()?;
         if types.dims() != ids.dims() || mask.dims() != ids.dims() {
             bail!(
                 "ids {:?}, types {:?} and mask {:?} of a BERT's inputs must have one shape",
@@ -101,10 +102,8 @@ impl Bert {
         let words = (embedding(&mode.of(&self.words), ids)? + embedding(&mode.of(&self.types), types)?)?;
         let x = words.broadcast_add(&mode.of(&self.positions).narrow(0, 0, t)?)?;
         let mut x = self.norm.forward(&x, mode)?;
-        // 0 for tokens; for padding what leaves nothing of a weight, but is finite.
-        let mask = ((mask.to_dtype(DType::F32)? - 1.0)? * f64::from(f32::MAX))?.reshape((n, 1, 1, t))?;
         for layer in &self.layers {
-            x = layer.forward(&x, &mask, mode)?;
+            x = layer.forward(&x, mask, mode)?;
         }
         Ok(x)
     }
