@@ -10,13 +10,14 @@ use serde_json::Value;
 /// Each crate with the crates of the workspace that it may depend on, in any way, tests included.
 const LAYERS: &[(&str, &[&str])] = &[
     ("isorate-theory", &[]),
-    ("isorate-optim", &["isorate-kernels"]),
+    ("isorate-atomic-file", &[]),
+    ("isorate-optim", &["isorate-atomic-file", "isorate-kernels"]),
     ("isorate-local-hub", &[]),
     ("isorate-hub", &["isorate-local-hub"]),
     ("isorate-kernels", &[]),
     ("isorate-data", &["isorate-hub", "isorate-local-hub"]),
-    ("isorate-results", &[]),
-    ("isorate-models", &["isorate-kernels"]),
+    ("isorate-results", &["isorate-atomic-file"]),
+    ("isorate-models", &["isorate-atomic-file", "isorate-kernels"]),
     ("isorate-bench", &["isorate-kernels", "isorate-models", "isorate-optim"]),
     (
         "isorate-train",
@@ -37,6 +38,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 
 /// Every crate but the binary: nothing depends on `isorate-cli`.
 const LIBRARIES: &[&str] = &[
+    "isorate-atomic-file",
     "isorate-bench",
     "isorate-data",
     "isorate-figures",

@@ -98,7 +98,7 @@ impl Kernel for Rows<'_, '_> {
 
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "gradients are f32")]
-    fn run<const FMA: bool>(mut self) -> f64 {
+    fn run<const FMA: bool, const WIDE: bool>(mut self) -> f64 {
         let classes = self.z.len() / self.labels.len();
         let mut exponentials = vec![0.0; classes];
         let mut losses = 0.0;

@@ -33,7 +33,7 @@ impl<F: Fn(f32, f32) -> f32> Kernel for Map2<'_, '_, F> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         self.part.map2(self.x, self.y, self.f);
     }
 }

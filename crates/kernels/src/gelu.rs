@@ -134,7 +134,7 @@ impl<C: Curve> Kernel for Forward<'_, C> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         self.y.iter_mut().zip(self.x).for_each(|(y, &x)| *y = self.curve.value::<FMA>(x));
     }
 }
@@ -150,7 +150,7 @@ impl<C: Curve> Kernel for Backward<'_, C> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         for ((of_x, &x), g) in self.of_x.iter_mut().zip(self.x).zip(self.grad) {
             *of_x = g * self.curve.slope::<FMA>(x);
         }
@@ -193,13 +193,13 @@ mod tests {
             let ones = vec![1.0; x.len()];
             let forward = Forward { curve, x, y: &mut y };
             if portable {
-                forward.run::<false>();
+                forward.run::<false, false>();
             } else {
                 simd::run(forward);
             }
             let backward = Backward { curve, x, grad: &ones, of_x: &mut slope };
             if portable {
-                backward.run::<false>();
+                backward.run::<false, false>();
             } else {
                 simd::run(backward);
             }

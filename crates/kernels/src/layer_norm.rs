@@ -120,7 +120,7 @@ impl Kernel for Forward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         let width = self.gamma.len();
         for (x, y) in self.x.chunks_exact(width).zip(self.y.chunks_exact_mut(width)) {
             let (mean, scale) = statistics(x, self.eps);
@@ -147,7 +147,7 @@ impl Kernel for Backward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         let Self { gamma, eps, of_gamma, of_beta, .. } = self;
         let width = gamma.len();
         let rows = self.x.chunks_exact(width).zip(self.grad.chunks_exact(width)).zip(self.of_x.chunks_exact_mut(width));

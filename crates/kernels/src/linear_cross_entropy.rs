@@ -6,7 +6,8 @@ use candle_core::{CpuStorage, CustomOp2, DType, Device, Layout, Result, Shape, T
 use rayon::prelude::*;
 
 use crate::matmul::matmul;
-use crate::simd::{self, Kernel, Strided, exponentials};
+use crate::product::Strided;
+use crate::simd::{self, Kernel, exponentials};
 use crate::values::{on_cpu, values};
 use crate::{affine, cross_entropy, graph};
 
@@ -117,7 +118,7 @@ impl Kernel for Row<'_> {
 
     #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "gradients are f32")]
-    fn run<const FMA: bool>(self) -> f64 {
+    fn run<const FMA: bool, const WIDE: bool>(self) -> f64 {
         let Self { logits, label, scale } = self;
         let of_label = f64::from(logits[label]);
         let (top, total) = exponentials::<FMA>(logits, 1.0);

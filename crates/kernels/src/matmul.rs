@@ -3,7 +3,7 @@
 
 use gemm::{Parallelism, gemm};
 
-use crate::simd::Strided;
+use crate::product::Strided;
 
 /// C ← AB, or C ← C + AB with `add`, for A \[m, k\], B \[k, n\] and a row-major C \[m, n\], on all threads.
 ///

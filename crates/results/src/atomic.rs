@@ -1,31 +1,20 @@
 use std::io::Write as _;
 use std::path::Path;
 
-/// Names of files that are still being written begin so.
-pub(crate) const PARTIAL_PREFIX: &str = ".partial-";
+use isorate_atomic_file::AtomicFile;
 
-/// Writes `bytes` to `path` so that the file appears whole or not at all.
-///
-/// The bytes go to a new file in the same folder, are flushed to the disk, and the file is then renamed over `path`. Missing
-/// folders are made. After an error (a full disk, say) the old file is still there, and nothing new is.
+/// Writes `bytes` to `path` so that the file appears whole or not at all. Missing folders are made. After an error (a full
+/// disk, say) the old file is still there, and nothing new is.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let named = |error: std::io::Error| std::io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()));
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs_err::create_dir_all(folder)?;
-    let mut file = tempfile::Builder::new().prefix(PARTIAL_PREFIX).tempfile_in(folder).map_err(named)?;
-    file.write_all(bytes).map_err(named)?;
-    file.as_file().sync_all().map_err(named)?;
-    #[cfg(unix)]
-    {
-        // Temporary files are private; results are for everyone that may read the folder.
-        use std::os::unix::fs::PermissionsExt as _;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644)).map_err(named)?;
+    if let Some(folder) = path.parent() {
+        fs_err::create_dir_all(folder)?;
     }
-    file.persist(path).map_err(|error| named(error.error))?;
-    Ok(())
+    let write = || {
+        let mut file = AtomicFile::create(path)?;
+        file.write_all(bytes)?;
+        file.commit()
+    };
+    write().map_err(|error| std::io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display())))
 }
 
 #[cfg(test)]

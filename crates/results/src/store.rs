@@ -1,7 +1,8 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::atomic::PARTIAL_PREFIX;
+use isorate_atomic_file::PARTIAL_PREFIX;
+
 use crate::{Error, Run, RunId, parquet, write_atomic};
 
 /// A partial file this old belongs to no living writer.

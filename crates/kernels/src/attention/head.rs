@@ -1,6 +1,7 @@
 //! The attention of one sequence, head by head and some queries at a time.
 
-use crate::simd::{Kernel, LANES, Strided, exponentials, product, sum2};
+use crate::product::{Strided, product};
+use crate::simd::{Kernel, LANES, exponentials, sum2};
 
 /// Queries that are worked on together. In causal attention the keys after the last of them are left out.
 const QUERIES: usize = 16;
@@ -70,24 +71,6 @@ pub(super) struct Scratch {
     out: Vec<f32>,
 }
 
-impl Scratch {
-    pub const fn new() -> Self {
-        Self {
-            keys: Vec::new(),
-            keys_t: Vec::new(),
-            values: Vec::new(),
-            values_t: Vec::new(),
-            queries: Vec::new(),
-            grad: Vec::new(),
-            probabilities: Vec::new(),
-            of_scores: Vec::new(),
-            of_keys: Vec::new(),
-            of_values: Vec::new(),
-            out: Vec::new(),
-        }
-    }
-}
-
 /// Zeros in the place of what was there.
 fn clear(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     buffer.clear();
@@ -132,7 +115,7 @@ impl Kernel for Forward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         let Self { sizes, mask, qkv, out, scratch } = self;
         let (model, wide, long) = (sizes.model(), sizes.wide(), sizes.long());
         let stride = 3 * model;
@@ -204,7 +187,7 @@ impl Kernel for Backward<'_> {
     /// With P the probabilities, O = PV and the gradient G of O, for each block of queries: the gradient of V gets `PᵀG`; that
     /// of the scores is S = P ∘ (H − rowsums(P ∘ H))/√d with H = `GVᵀ`, that of Q is SK, and that of K gets `SᵀQ`.
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         let Self { sizes, mask, qkv, grad, of_qkv, scratch } = self;
         let (width, model, wide, long) = (sizes.width, sizes.model(), sizes.wide(), sizes.long());
         let stride = 3 * model;

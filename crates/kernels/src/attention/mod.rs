@@ -95,7 +95,7 @@ impl Attention {
 
 thread_local! {
     /// Taken out while it is used.
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch::new()) };
+    static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
 /// Runs on this thread's scratch memory.

@@ -46,7 +46,7 @@ impl Kernel for Moments<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         let Self { x, group, out } = self;
         // Sums about a number near the mean lose little where the mean is large: the mean of the first image, which cannot be
         // far from that of the group without making the variance large. What it is off by is known exactly.
@@ -190,7 +190,7 @@ impl Kernel for Forward<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         let plane = self.all.plane;
         for (i, x) in self.x.chunks_exact(plane).enumerate() {
             let k = self.all.coefficients[(self.first + i) % self.all.coefficients.len()];
@@ -217,7 +217,7 @@ impl Kernel for GradientSums<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         if self.all.relu { self.sums::<FMA, true>() } else { self.sums::<FMA, false>() }
     }
 }
@@ -249,7 +249,7 @@ impl Kernel for Backward<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         if self.all.relu { self.gradient::<FMA, true>() } else { self.gradient::<FMA, false>() }
     }
 }

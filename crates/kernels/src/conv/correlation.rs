@@ -84,7 +84,7 @@ struct Scratch {
 }
 
 thread_local! {
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch { source: Vec::new(), copied: Vec::new(), sums: Vec::new() }) };
+    static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
 /// A few images.
@@ -98,28 +98,17 @@ impl Kernel for Images<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.run_as::<FMA, false>();
-    }
-
-    #[inline(always)]
-    fn run_wide(self) {
-        self.run_as::<true, true>();
-    }
-}
-
-impl Images<'_> {
-    #[inline(always)]
-    fn run_as<const FMA: bool, const WIDE: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         let Correlation { from, to, classes } = self.correlation;
-        let Scratch { mut source, mut sums, mut copied } = SCRATCH.take();
+        let mut scratch = SCRATCH.take();
+        let Scratch { source, sums, copied } = &mut scratch;
         let images = self.from.len() / from.image();
-        from.frames(self.from, &mut source);
+        from.frames(self.from, source);
         for class in classes {
             let pixels = class.windows.len() / FEWEST.div_ceil(to.pixels) * images;
             let compact = class.compact();
             for (windows, targets) in class.windows[..pixels].chunks(PIXELS).zip(class.targets[..pixels].chunks(PIXELS)) {
-                let mut rows = Rows { source: &source, starts: windows, blocks: &class.blocks };
+                let mut rows = Rows { source, starts: windows, blocks: &class.blocks };
                 if let Some(compact) = &compact {
                     copied.resize(windows.len() * compact.depth, 0.0);
                     for (row, window) in copied.chunks_exact_mut(compact.depth).zip(windows) {
@@ -127,12 +116,12 @@ impl Images<'_> {
                         let numbers = pieces.flat_map(|piece| &source[window + piece.start..][..piece.length]);
                         row.iter_mut().zip(numbers).for_each(|(to, from)| *to = *from);
                     }
-                    rows = Rows { source: &copied, starts: &compact.starts[..windows.len()], blocks: &compact.blocks };
+                    rows = Rows { source: copied, starts: &compact.starts[..windows.len()], blocks: &compact.blocks };
                 }
                 for panels in groups::<WIDE>(class.weights.count()) {
                     let columns = panels.clone().map(|panel| class.weights.panel(panel));
                     sums.resize(room(windows.len(), panels.len()), [0.0; LANES]);
-                    multiply::<FMA, WIDE>(&rows, columns, &mut sums);
+                    multiply::<FMA, WIDE>(&rows, columns, sums);
                     for (index, first) in panels.clone().map(|panel| panel * LANES).enumerate() {
                         let planes = &mut self.to[(to.first + first) * to.pixels..];
                         to_planes(&sums[index..], panels.len(), targets, LANES.min(to.channels - first), to.pixels, planes);
@@ -140,6 +129,6 @@ impl Images<'_> {
                 }
             }
         }
-        SCRATCH.set(Scratch { source, copied, sums });
+        SCRATCH.set(scratch);
     }
 }

@@ -98,25 +98,14 @@ impl<'a> WeightGradient<'a> {
 }
 
 /// Buffers that are used again.
+#[derive(Default)]
 struct Scratch {
     source: Vec<f32>,
     grad: Vec<Lanes>,
 }
 
-impl Scratch {
-    const fn new() -> Self {
-        Self { source: Vec::new(), grad: Vec::new() }
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 thread_local! {
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch::new()) };
+    static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
 /// The sums over some images for some outputs.
@@ -135,19 +124,7 @@ impl Kernel for Part<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
-        self.run_as::<FMA, false>();
-    }
-
-    #[inline(always)]
-    fn run_wide(self) {
-        self.run_as::<true, true>();
-    }
-}
-
-impl Part<'_> {
-    #[inline(always)]
-    fn run_as<const FMA: bool, const WIDE: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         let WeightGradient { sizes, group, source, together, windows, .. } = self.gradient;
         let outputs = sizes.outputs_of(*group);
         let pixels = outputs.pixels;

@@ -91,6 +91,7 @@ impl Winograd {
 }
 
 /// Buffers that are used again.
+#[derive(Default)]
 struct Scratch {
     source: Vec<f32>,
     transformed: Vec<Lanes>,
@@ -98,20 +99,8 @@ struct Scratch {
     results: Vec<Lanes>,
 }
 
-impl Scratch {
-    const fn new() -> Self {
-        Self { source: Vec::new(), transformed: Vec::new(), products: Vec::new(), results: Vec::new() }
-    }
-}
-
-impl Default for Scratch {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 thread_local! {
-    static SCRATCH: Cell<Scratch> = const { Cell::new(Scratch::new()) };
+    static SCRATCH: Cell<Scratch> = Cell::default();
 }
 
 /// A few images.
@@ -125,19 +114,7 @@ impl Kernel for Images<'_> {
     type Output = bool;
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) -> bool {
-        self.run_as::<FMA, false>()
-    }
-
-    #[inline(always)]
-    fn run_wide(self) -> bool {
-        self.run_as::<true, true>()
-    }
-}
-
-impl Images<'_> {
-    #[inline(always)]
-    fn run_as<const FMA: bool, const WIDE: bool>(self) -> bool {
+    fn run<const FMA: bool, const WIDE: bool>(self) -> bool {
         let Winograd { from, to, weights, .. } = self.winograd;
         let [tile_rows, tile_columns] = self.winograd.tiles();
         let mut scratch = SCRATCH.take();

@@ -63,7 +63,7 @@ impl Kernel for Forward<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         let [h, w] = self.windows.size;
         let [rows, _] = self.windows.places();
         let mut padded = Padded::new(self.windows);
@@ -91,7 +91,7 @@ impl Kernel for Backward<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         let Windows { size: [h, w], kernel, stride, padding } = self.windows;
         let [rows, columns] = self.windows.places();
         let mut padded = Padded::new(self.windows);
@@ -234,7 +234,7 @@ impl Kernel for Means<'_, '_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<const FMA: bool>(self) {
+    fn run<const FMA: bool, const WIDE: bool>(self) {
         for x in self.x.chunks_exact(self.plane) {
             let sum: f64 = x.chunks(1 << 11).map(|x| f64::from(simd::sum(x, |x| x))).sum();
             self.part.fill((sum / self.plane as f64) as f32, 1);

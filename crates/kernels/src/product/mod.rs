@@ -1,11 +1,13 @@
-//! Products of f32 matrices, in the pieces that convolutions and affine maps are made of.
+//! Products of f32 matrices, in the pieces that convolutions and attention are made of.
 
 mod panels;
 mod rows;
+mod strided;
 mod tile;
 mod transpose;
 
 pub(crate) use panels::{Panels, lanes_of};
 pub(crate) use rows::{Piece, Rows, blocks, groups, multiply, room};
+pub(crate) use strided::{Strided, product};
 pub(crate) use tile::{Lanes, add_outer, add_rows};
 pub(crate) use transpose::transpose;

@@ -68,8 +68,9 @@ pub(crate) fn add_outer<const FMA: bool, const R: usize, const V: usize>(
     *sums = inner;
 }
 
+/// The products of one number of each row and 16·V columns.
 #[inline(always)]
-fn add<const FMA: bool, const R: usize, const V: usize>(sums: &mut Tile<R, V>, left: &[f32; R], right: &[Lanes; V]) {
+pub(super) fn add<const FMA: bool, const R: usize, const V: usize>(sums: &mut Tile<R, V>, left: &[f32; R], right: &[Lanes; V]) {
     for (sums, &row) in sums.iter_mut().zip(left) {
         for (sums, columns) in sums.iter_mut().zip(right) {
             for (sum, &column) in sums.iter_mut().zip(columns) {

@@ -57,7 +57,7 @@ mod tests {
         type Output = ();
 
         #[inline(always)]
-        fn run<const FMA: bool>(self) {
+        fn run<const FMA: bool, const WIDE: bool>(self) {
             self.0.iter_mut().for_each(|x| *x = exp::<FMA>(*x));
         }
     }
@@ -68,7 +68,7 @@ mod tests {
         for portable in [false, true] {
             let mut y = x.clone();
             if portable {
-                Exp(&mut y).run::<false>();
+                Exp(&mut y).run::<false, false>();
             } else {
                 run(Exp(&mut y));
             }

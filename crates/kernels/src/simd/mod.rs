@@ -6,11 +6,9 @@
 
 mod exp;
 mod lanes;
-mod product;
 
 pub(crate) use exp::{exp, exponentials};
 pub(crate) use lanes::{LANES, largest, sum, sum2};
-pub(crate) use product::{Strided, product};
 
 /// Work that is compiled once for each set of instructions.
 ///
@@ -19,17 +17,8 @@ pub(crate) trait Kernel {
     /// What it gives.
     type Output;
 
-    /// With `FMA`, [`mul_add`] is one instruction.
-    fn run<const FMA: bool>(self) -> Self::Output;
-
-    /// The same for 32 registers of [`LANES`] numbers, those of AVX-512, for work whose tiles can make use of them.
-    #[inline(always)]
-    fn run_wide(self) -> Self::Output
-    where
-        Self: Sized,
-    {
-        self.run::<true>()
-    }
+    /// With `FMA`, [`mul_add`] is one instruction. With `WIDE` there are 32 registers of [`LANES`] numbers, those of AVX-512.
+    fn run<const FMA: bool, const WIDE: bool>(self) -> Self::Output;
 }
 
 /// Which of its forms a kernel runs in.
@@ -54,9 +43,9 @@ impl Form {
         match self {
             Self::Best => run(kernel),
             #[cfg(test)]
-            Self::Wide => kernel.run_wide(),
+            Self::Wide => kernel.run::<true, true>(),
             #[cfg(test)]
-            Self::Plain => kernel.run::<false>(),
+            Self::Plain => kernel.run::<false, false>(),
         }
     }
 }
@@ -67,11 +56,11 @@ pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
         fn avx512<K: Kernel>(kernel: K) -> K::Output {
-            kernel.run_wide()
+            kernel.run::<true, true>()
         }
         #[target_feature(enable = "avx2,fma")]
         fn avx2<K: Kernel>(kernel: K) -> K::Output {
-            kernel.run::<true>()
+            kernel.run::<true, false>()
         }
         let has_avx2 = std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma");
         let has_avx512 = std::arch::is_x86_feature_detected!("avx512f")
@@ -87,7 +76,7 @@ pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
             return unsafe { avx2(kernel) };
         }
     }
-    kernel.run::<{ cfg!(target_arch = "aarch64") }>()
+    kernel.run::<{ cfg!(target_arch = "aarch64") }, false>()
 }
 
 /// a·b + c, with one rounding if `FMA`, with two otherwise.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use candle_core::{Device, Tensor, Var};
+use isorate_atomic_file::AtomicFile;
 use safetensors::{Dtype, SafeTensorError, View, serialize_to_file};
 
 use crate::Model;
@@ -23,37 +24,18 @@ pub fn save_weights(model: &impl Model, path: &Path) -> Result<()> {
         Ok((name, Values::of(&tensor)?))
     };
     let tensors = parameters.chain(model.buffers()).map(values).collect::<Result<Vec<_>>>()?;
-    replace(path, |new| {
-        // Without this entry transformers refuses the file.
-        let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
-        serialize_to_file(tensors, Some(metadata), new).map_err(|error| match error {
-            SafeTensorError::IoError(error) => error,
-            other => std::io::Error::other(other),
-        })
-    })
-    .map_err(|error| Error::file(path, FileProblem::Write(error)))
+    write(tensors, path).map_err(|error| Error::file(path, FileProblem::Write(error)))
 }
 
-/// Lets `write` fill a new file in the same folder, then renames it to `path`. A process that is killed may leave a file
-/// `.partial-…` behind.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> std::io::Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
-    #[cfg(unix)]
-    {
-        // Temporary files are private by default; this one gets what the user's umask gives to new files.
-        use std::os::unix::fs::PermissionsExt as _;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let new = builder.tempfile_in(folder)?;
-    write(new.path())?;
-    new.as_file().sync_all()?;
-    new.persist(path)?;
-    Ok(())
+fn write(tensors: Vec<(String, Values)>, path: &Path) -> std::io::Result<()> {
+    let file = AtomicFile::create(path)?;
+    // Without this entry transformers refuses the file.
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    serialize_to_file(tensors, Some(metadata), file.partial_path()).map_err(|error| match error {
+        SafeTensorError::IoError(error) => error,
+        other => std::io::Error::other(other),
+    })?;
+    file.commit()
 }
 
 /// The values of a tensor as safetensors has them.

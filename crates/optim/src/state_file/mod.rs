@@ -11,15 +11,15 @@
 //!
 //! They are ordered by type and name, so equal contents give equal bytes.
 
-mod atomic;
 mod description;
 mod problem;
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use candle_core::{CpuStorage, DType, Device, Storage, Tensor};
+use isorate_atomic_file::AtomicFile;
 use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 
@@ -62,7 +62,19 @@ impl Contents {
 
     /// Writes the file so that it appears whole or not at all.
     pub fn write(&self, path: &Path) -> Result<()> {
-        atomic::replace(path, |out| self.encode(out)).map_err(|problem| in_file(path, problem))
+        self.write_file(path).map_err(|problem| in_file(path, problem))
+    }
+
+    fn write_file(&self, path: &Path) -> Result<(), StateFileProblem> {
+        match std::fs::symlink_metadata(path) {
+            Ok(kind) if !(kind.is_file() || kind.is_symlink()) => return Err(StateFileProblem::NotAFile),
+            _ => {}
+        }
+        let file = AtomicFile::create(path).map_err(StateFileProblem::Write)?;
+        let mut out = BufWriter::with_capacity(1 << 16, file);
+        self.encode(&mut out)?;
+        let file = out.into_inner().map_err(|error| StateFileProblem::Write(error.into_error()))?;
+        file.commit().map_err(StateFileProblem::Write)
     }
 
     fn encode(&self, out: &mut dyn Write) -> Result<(), StateFileProblem> {

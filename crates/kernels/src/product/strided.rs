@@ -1,6 +1,7 @@
-//! Products of matrices that are too small for the matrix product of large ones.
+//! Products of matrices that are too small for panels.
 
-use super::{LANES, mul_add};
+use crate::product::tile::{Tile, add};
+use crate::simd::LANES;
 
 /// A matrix whose elements lie `row` and `column` apart.
 #[derive(Clone, Copy)]
@@ -58,15 +59,16 @@ fn tile<const FMA: bool, const ADD: bool, const M: usize>(
     (b, b_width): (&[f32], usize),
     (c, c_width): (&mut [f32], usize),
 ) {
-    let mut sums = [[0.0; LANES]; M];
+    let mut sums: Tile<M, 1> = [[[0.0; LANES]]; M];
     for place in 0..k {
-        let b = &b[place * b_width..][..LANES];
-        for (row, sums) in sums.iter_mut().enumerate() {
-            let a = a.values[row * a.row + place * a.column];
-            sums.iter_mut().zip(b).for_each(|(sum, b)| *sum = mul_add::<FMA>(a, *b, *sum));
+        let (mut left, mut right) = ([0.0; M], [[0.0; LANES]]);
+        for (row, left) in left.iter_mut().enumerate() {
+            *left = a.values[row * a.row + place * a.column];
         }
+        right[0].copy_from_slice(&b[place * b_width..][..LANES]);
+        add::<FMA, M, 1>(&mut sums, &left, &right);
     }
-    for (row, sums) in sums.iter().enumerate() {
+    for (row, [sums]) in sums.iter().enumerate() {
         let c = &mut c[row * c_width..][..LANES];
         c.iter_mut().zip(sums).for_each(|(c, sum)| *c = if ADD { *c + sum } else { *sum });
     }
