@@ -65,10 +65,14 @@ impl Sizes {
     pub fn thinned(&self, x: &[f32]) -> Option<(Self, Vec<f32>)> {
         let Self { input: [h, w], output, stride, .. } = *self;
         (self.kernel == [1, 1] && self.padding == 0 && stride > 1).then(|| {
-            let seen = x
-                .par_chunks_exact(h * w)
-                .flat_map_iter(|plane| plane.chunks_exact(w).step_by(stride).flat_map(|row| row.iter().step_by(stride)).copied());
-            (Self { input: output, stride: 1, ..*self }, seen.collect())
+            let [oh, ow] = output;
+            let mut seen = vec![0.0; x.len() / (h * w) * oh * ow];
+            seen.par_chunks_exact_mut(oh * ow).zip(x.par_chunks_exact(h * w)).for_each(|(seen, plane)| {
+                for (seen, row) in seen.chunks_exact_mut(ow).zip(plane.chunks_exact(w).step_by(stride)) {
+                    seen.iter_mut().zip(row.iter().step_by(stride)).for_each(|(seen, x)| *seen = *x);
+                }
+            });
+            (Self { input: output, stride: 1, ..*self }, seen)
         })
     }
 
