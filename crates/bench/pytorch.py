@@ -10,7 +10,7 @@ of medians within a run. A ratio below 1 means that isorate takes less time. Bot
 float32 beside every work, so that the rates that the two reach can be told apart from what the machine does otherwise.
 
 The peak memory of a whole training step is the largest resident memory (VmHWM) of a process that does three such steps and
-nothing else, in either program; Python with torch in it has some 200 MiB before the first.
+nothing else, in either program. Python with torch and one of its optimizers had 680 MiB before the first step here.
 
 torch.optim.Muon iterates in bfloat16 (the weights stay float32): works with -bf16 in their names do so in both programs, the
 others iterate in float32 in both. All matrices of the network are under the rule, biases under AdamW beside Muon.
