@@ -192,9 +192,13 @@ impl Problem<'_> {
         for (row, &label) in rows.chunks_exact_mut(self.classes).zip(self.labels) {
             let largest = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
             let shifted = row[label as usize] - largest;
-            row.iter_mut().for_each(|z| *z = (*z - largest).exp());
+            for z in row.iter_mut() {
+                *z = (*z - largest).exp();
+            }
             let sum: f64 = row.iter().sum();
-            row.iter_mut().for_each(|p| *p /= sum);
+            for p in row.iter_mut() {
+                *p /= sum;
+            }
             loss += sum.ln() - shifted;
         }
         let squares: f64 = self.penalized(weights).map(|w| w * w).sum();

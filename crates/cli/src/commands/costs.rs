@@ -41,7 +41,7 @@ pub fn run(arguments: &Costs) -> anyhow::Result<Verdict> {
             scale: isorate_train::Scale::from(arguments.scale).name(),
             runs: runs.len(),
             planned: tasks.len(),
-            minutes: runs.iter().map(|run| run.header.provenance.wall_seconds).sum::<f64>() / 60.0,
+            minutes: runs.iter().fold(0.0, |sum, run| sum + run.header.provenance.wall_seconds) / 60.0,
             devices: runs.into_iter().map(|run| run.header.provenance.device).collect(),
         });
     }
