@@ -131,6 +131,16 @@ ci:
 claims *ARGS: build
     @"{{isorate}}" claims "$@"
 
+# Show how long the stored runs of each experiment took
+[group('paper')]
+costs *ARGS: build
+    @"{{isorate}}" costs "$@"
+
+# Set paper/main.pdf from the frozen results and what is drawn in figures/ (needs typst, and says how to get it)
+[group('paper')]
+paper: build
+    @paper/build "{{isorate}}"
+
 # Write the claims table, as the frozen results have it, into README.md; `just readme --check` only looks
 [group('paper')]
 readme *ARGS: build

@@ -20,6 +20,7 @@ fn help_texts() {
         "replay",
         "fetch",
         "claims",
+        "costs",
         "bench",
         "data inspect",
     ] {

@@ -31,6 +31,7 @@ pub enum Command {
     Replay(Replay),
     Fetch(Fetch),
     Claims(Claims),
+    Costs(Costs),
     Bench(Bench),
     #[command(subcommand)]
     Data(DataCommand),
@@ -382,6 +383,25 @@ pub struct Claims {
     /// Exit with 1 if that file has another table (needs --write); changes nothing
     #[arg(long, requires = "write")]
     pub check: bool,
+    #[command(flatten)]
+    pub places: Places,
+}
+
+/// Show how long the stored runs of each experiment took
+///
+/// Minutes are wall times, added up over the runs; the choice of step sizes is not counted.
+#[derive(Args)]
+#[command(after_help = "Example:\n  isorate costs --frozen")]
+pub struct Costs {
+    /// Form of the output
+    #[arg(long, value_enum, default_value = "table")]
+    pub format: Format,
+    /// Scale of the runs that are looked at
+    #[arg(long, value_enum, default_value = "default")]
+    pub scale: Scale,
+    /// Look at the frozen results in figures/results
+    #[arg(long, conflicts_with = "store")]
+    pub frozen: bool,
     #[command(flatten)]
     pub places: Places,
 }

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod claims;
+pub mod costs;
 pub mod data;
 pub mod diagnose;
 pub mod fetch;

@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         Command::Replay(arguments) => commands::replay::run(&arguments),
         Command::Fetch(arguments) => commands::fetch::run(&arguments),
         Command::Claims(arguments) => commands::claims::run(&arguments),
+        Command::Costs(arguments) => commands::costs::run(&arguments),
         Command::Bench(arguments) => commands::bench::run(&arguments),
         Command::Data(command) => commands::data::run(&command),
     };

@@ -10,6 +10,10 @@ mod colored;
 mod diagnosis;
 mod error;
 mod evaluate;
+#[cfg_attr(not(test), expect(dead_code, reason = "the training loop is to call it"))]
+mod learned;
+#[cfg_attr(not(test), expect(dead_code, reason = "the training loop is to call it"))]
+mod logistic;
 mod moments;
 mod plan;
 mod runner;
