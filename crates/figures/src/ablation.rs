@@ -5,11 +5,11 @@ use isorate_results::Run;
 use crate::Error;
 use crate::axis::{Axis, Scale};
 use crate::canvas::Fill;
-use crate::curves::{About, View, assemble, panel};
+use crate::curves::{About, View, assemble, panel, title};
 use crate::figure::{Figure, Key, Panel, Sample, Series};
 use crate::select::Selection;
 use crate::style::{self, Mark};
-use crate::training::{Case, Choice, Measure, case_name, epochs};
+use crate::training::{Case, Choice, Measure, epochs};
 
 /// The names that the worst part of the data goes by: groups, or classes.
 const WORST: [&str; 2] = ["worst-group", "worst-class"];
@@ -20,7 +20,7 @@ pub(crate) fn figure(about: &About<'_>, runs: &[Run]) -> Result<Figure, Error> {
     let cases = selection.cases(Choice::Average)?;
     let mut panels = Vec::new();
     for case in &cases {
-        let named = |title: &str| if cases.len() > 1 { format!("{}: {title}", case_name(case.name)) } else { title.to_owned() };
+        let named = |text: &str| title(&cases, case, text);
         let worst = worst(case);
         let (minority, least) = (named("minority"), named(&worst.replace('-', " ")));
         panels.push(panel(&selection, &case.rules, &View::accuracy(&minority, "minority"))?);

@@ -63,13 +63,19 @@ pub(crate) fn rows(selection: &Selection<'_>, cases: &[Case<'_>], views: &[View<
     let panels = cases.iter().flat_map(|case| views.iter().map(move |view| (case, view)));
     panels
         .map(|(case, view)| {
-            let mut panel = panel(selection, &case.rules, view)?;
-            if cases.len() > 1 {
-                panel.title = format!("{}: {}", case_name(case.name), view.title);
-            }
-            Ok(panel)
+            let panel = panel(selection, &case.rules, view)?;
+            Ok(Panel { title: title(cases, case, view.title), ..panel })
         })
         .collect()
+}
+
+/// The title of a panel: where there are several cases it begins with the case, else with a capital.
+pub(crate) fn title(cases: &[Case<'_>], case: &Case<'_>, text: &str) -> String {
+    if cases.len() > 1 {
+        return format!("{}: {text}", case_name(case.name));
+    }
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// One measure of the rules.
@@ -155,6 +161,9 @@ pub(crate) struct Stroke<'a> {
 /// Bands below lines below marks below crosses; the last stroke is on top. Bands stay within `limits`.
 pub(crate) fn layers(strokes: &[Stroke<'_>], (low, high): Pair) -> Vec<Series> {
     let (mut bands, mut lines, mut marks, mut crosses) = (vec![], vec![], vec![], vec![]);
+    // Marks at every point, or at every second, …, so that they can be told apart.
+    let longest = strokes.iter().map(|stroke| stroke.points.len()).max().unwrap_or(0);
+    let every = if longest <= 10 { 1 } else { (longest - 1).div_ceil(6) };
     for Stroke { key, points, ends } in strokes {
         let style::Rule { colour, mark, hollow, .. } = style::rule(key);
         // A band needs a spread; where only one seed is left there is none.
@@ -168,7 +177,7 @@ pub(crate) fn layers(strokes: &[Stroke<'_>], (low, high): Pair) -> Vec<Series> {
         }
         let line: Vec<Pair> = points.iter().map(|(x, spread)| (*x, spread.mean)).collect();
         marks.push(Series::Marks {
-            points: thin(&line),
+            points: line.iter().copied().step_by(every).collect(),
             colour,
             mark,
             radius: style::MARK_RADIUS,
@@ -183,23 +192,6 @@ pub(crate) fn layers(strokes: &[Stroke<'_>], (low, high): Pair) -> Vec<Series> {
         crosses.push(Series::Marks { points, colour, mark: Mark::Cross, radius: style::MARK_RADIUS + 0.5, fill: Fill::Full });
     }
     [bands, lines, marks, crosses].into_iter().flatten().collect()
-}
-
-/// At most ten of the points of a curve, at even distances, for marks.
-fn thin(line: &[Pair]) -> Vec<Pair> {
-    if line.len() <= 10 {
-        return line.to_vec();
-    }
-    let step = line.last().map_or(0.0, |last| last.0) / 6.0;
-    let mut next = 0.0;
-    let mut kept = Vec::new();
-    for &point in line {
-        if point.0 >= next - 1e-9 {
-            next = (point.0 / step + 1e-9).floor() * step + step;
-            kept.push(point);
-        }
-    }
-    kept
 }
 
 /// The names of the rules beside the ends of their curves.

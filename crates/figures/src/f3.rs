@@ -7,9 +7,9 @@ use crate::curves::{self, About, Over, View};
 use crate::figure::Figure;
 
 const VIEWS: [View<'_>; 3] = [
-    View::accuracy("Rare classes", "minority"),
-    View::accuracy("Frequent classes", "majority").sharing_y(),
-    View::accuracy("Rare classes over time", "minority").over(Over::Time).sharing_y(),
+    View::accuracy("rare classes", "minority"),
+    View::accuracy("frequent classes", "majority").sharing_y(),
+    View::accuracy("rare classes over time", "minority").over(Over::Time).sharing_y(),
 ];
 
 pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {

@@ -4,7 +4,7 @@ use isorate_results::Run;
 
 use crate::Error;
 use crate::bins;
-use crate::curves::{About, Height, Over, View, assemble, panel};
+use crate::curves::{About, Height, Over, View, assemble, panel, title};
 use crate::figure::Figure;
 use crate::select::Selection;
 use crate::training::{Choice, Measure};
@@ -23,17 +23,18 @@ pub(crate) fn figure(runs: &[Run]) -> Result<Figure, Error> {
     let mut panels = Vec::new();
     for case in &cases {
         let rarest = bins::group(bins::measured(&selection, case)?.last().copied().unwrap_or_default());
+        let named = |text: &str| title(&cases, case, text);
         let over_training = View {
-            title: "Loss, rarest bin",
+            title: &named("loss, rarest bin"),
             of: Measure::new("test", "loss", &rarest),
             over: Over::Epochs,
             height: Height::Fitted("test loss (nats)"),
             shares_y: false,
         };
-        panels.push(bins::panel(&selection, case, "Loss at the end", "loss", Height::Fitted("test loss (nats)"))?);
+        panels.push(bins::panel(&selection, case, &named("loss at the end"), "loss", Height::Fitted("test loss (nats)"))?);
         panels.push(panel(&selection, &case.rules, &over_training)?);
-        panels.push(bins::panel(&selection, case, "Top-1", "top1", Height::Percent("test accuracy (%)"))?);
-        panels.push(bins::panel(&selection, case, "Top-5", "top5", Height::Percent("test accuracy (%)"))?);
+        panels.push(bins::panel(&selection, case, &named("top-1"), "top1", Height::Percent("test accuracy (%)"))?);
+        panels.push(bins::panel(&selection, case, &named("top-5"), "top5", Height::Percent("test accuracy (%)"))?);
     }
     Ok(assemble(&about, &selection, &cases, 4, panels))
 }

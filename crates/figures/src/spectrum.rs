@@ -4,11 +4,11 @@ use isorate_results::Run;
 
 use crate::Error;
 use crate::axis::Axis;
-use crate::curves::{Height, Over, View, panel, rule_keys};
+use crate::curves::{Height, Over, View, panel, rule_keys, title};
 use crate::figure::{Figure, Key, Panel, Sample, Series};
 use crate::select::Selection;
 use crate::style;
-use crate::training::{Case, Choice, Measure, Rule, caption, case_name, epochs};
+use crate::training::{Case, Choice, Measure, Rule, caption, epochs};
 
 /// The spectrum that the networks of an experiment learn, for each case: a panel of `ρ_c` for each rule, then the stable ranks.
 pub(crate) fn figure(id: &'static str, experiment: &str, runs: &[Run]) -> Result<Figure, Error> {
@@ -17,14 +17,14 @@ pub(crate) fn figure(id: &'static str, experiment: &str, runs: &[Run]) -> Result
     let count = components(&selection, &cases)?;
     let mut panels = Vec::new();
     for case in &cases {
-        let named = |title: &str| if cases.len() > 1 { format!("{}: {title}", case_name(case.name)) } else { title.to_owned() };
+        let named = |text: &str| title(&cases, case, text);
         for rule in &case.rules {
             let learned = learned(&selection, case, rule, count)?;
             panels.extend(learned.map(|panel| Panel { title: named(&style::rule(rule.key).name), ..panel }));
         }
-        for (group, title) in [("hidden", "hidden weights"), ("head", "head")] {
+        for (group, text) in [("hidden", "hidden weights"), ("head", "head")] {
             let view = View {
-                title: &named(title),
+                title: &named(text),
                 of: Measure::new("train", "stable_rank", group),
                 over: Over::Epochs,
                 height: Height::Fitted("stable rank"),
@@ -33,15 +33,16 @@ pub(crate) fn figure(id: &'static str, experiment: &str, runs: &[Run]) -> Result
             panels.push(panel(&selection, &case.rules, &view)?);
         }
     }
-    share_heights(&mut panels);
+    let columns = columns(panels.len() / cases.len());
+    share_heights(&mut panels, columns);
     let mut keys = rule_keys(&cases);
     keys.extend((0..count).map(|component| {
-        let said = match component {
-            0 => " (fast)",
-            last if last + 1 == count => " (slow)",
-            _ => "",
+        let text = match component {
+            0 => "c = 1 (fast)".to_owned(),
+            last if last + 1 == count => format!("{count} (slow)"),
+            _ => (component + 1).to_string(),
         };
-        Key { sample: Sample::Line(style::component(component, count)), text: format!("c = {}{said}", component + 1) }
+        Key { sample: Sample::Line(style::component(component, count)), text }
     }));
     let shows = "Share ρ_{c} = u_{c}^{⊤} Cov(softmax f(x), x) v_{c} / s_{yx,c} that a network has learned of each component of the \
                  centred cross-moment of its training images, from the largest singular value s_{yx,c} (dark) to the smallest (light); \
@@ -50,7 +51,7 @@ pub(crate) fn figure(id: &'static str, experiment: &str, runs: &[Run]) -> Result
     Ok(Figure {
         id,
         title: "Learned share of each component of the data's cross-moment by optimizer, and stable ranks of the weights".into(),
-        columns: columns(panels.len() / cases.len()),
+        columns,
         panels,
         keys,
         caption: caption(shows, &selection, &cases, Some(Choice::Average)),
@@ -100,16 +101,16 @@ fn learned(selection: &Selection<'_>, case: &Case<'_>, rule: &Rule<'_>, count: u
     }))
 }
 
-/// One range for all shares.
-fn share_heights(panels: &mut [Panel]) {
-    let shares = |panel: &&mut Panel| panel.y.label.starts_with("learned");
-    let heights: Vec<f64> = panels
-        .iter_mut()
-        .filter(shares)
-        .flat_map(|panel| panel.series.iter().flat_map(Series::heights).collect::<Vec<_>>())
-        .collect();
-    let (low, high) = (heights.iter().copied().fold(0.0, f64::min), heights.iter().copied().fold(1.0, f64::max));
-    for panel in panels.iter_mut().filter(shares) {
+/// One range for all shares, with its numbers at the first panel of a row.
+fn share_heights(panels: &mut [Panel], columns: usize) {
+    let shares: Vec<bool> = panels.iter().map(|panel| panel.y.label.starts_with("learned")).collect();
+    let (mut low, mut high) = (0.0_f64, 1.0_f64);
+    for (panel, _) in panels.iter().zip(&shares).filter(|(_, shares)| **shares) {
+        low = panel.series.iter().flat_map(Series::heights).fold(low, f64::min);
+        high = panel.series.iter().flat_map(Series::heights).fold(high, f64::max);
+    }
+    for (index, panel) in panels.iter_mut().enumerate().filter(|(index, _)| shares[*index]) {
         panel.y = Axis::linear_with_room(&panel.y.label, low, high, 5);
+        panel.shares_y = index % columns > 0 && shares[index - 1];
     }
 }

@@ -229,7 +229,7 @@ fn mistakes_in_the_file_name_the_claim() {
         (good.replace("theory-check", "theory"), "claim `c`: unknown variant `theory`"),
         (good.replace("check = \"x\"", "check = \"x\", bound = 1.0"), "claim `c`: unknown field `bound`"),
         (good.replace("id = \"c\"\n", ""), "claim `number 1`: missing field `id`"),
-        (good.replace("figure = \"t1\"", "figure = \"f9\""), "claim `c`: there is no figure `f9`"),
+        (good.replace("figure = \"t1\"", "figure = \"f99\""), "claim `c`: there is no figure `f99`"),
         (
             good.replace("experiment = \"t1\"", "experiment = \"f1\""),
             "claim `c`: the figure `t1` shows the experiment `t1`, not `f1`",
@@ -348,7 +348,7 @@ fn evenness_and_depth() {
         trained("f6-networks", &check, &runs)
     };
     let state = depth("depth-2", "depth-4");
-    assert!(state.state == State::Reproduced && state.value.unwrap() > 0.5, "{state:?}");
+    assert!(state.state == State::Reproduced && state.value.unwrap() > 0.1, "{state:?}");
     assert_eq!(depth("depth-4", "depth-2").state, State::NotReproduced);
     assert_eq!(depth("depth-2", "depth-8").state, State::NotTested);
     let growth = |from: &str, to: &str| {

@@ -128,7 +128,12 @@ impl Measured {
     pub(super) fn evenness_lead(&self, selection: &Selection<'_>, of: &str, over: &[String]) -> Result<Outcome, Error> {
         let Some(case) = self.case(selection, None)? else { return Ok(Outcome::NotTested) };
         let groups = self.groups(&case);
-        let Some(first) = groups.first() else { return Err(selection.missing(self.of())) };
+        let first = match &groups[..] {
+            [] => return Err(selection.missing(self.of())),
+            // One group alone is neither even nor uneven.
+            [_] => return Ok(Outcome::NotTested),
+            [first, ..] => first,
+        };
         let Some(epoch) = self.measured(selection, &case, Measure { group: first, ..self.of() })? else {
             return Ok(Outcome::NotTested);
         };
