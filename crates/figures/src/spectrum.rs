@@ -10,6 +10,9 @@ use crate::select::Selection;
 use crate::style;
 use crate::training::{Case, Choice, Measure, Rule, caption, epochs};
 
+/// More components than a figure can show.
+const MOST: usize = 1000;
+
 /// The spectrum that the networks of an experiment learn, for each case: a panel of `ρ_c` for each rule, then the stable ranks.
 pub(crate) fn figure(id: &'static str, experiment: &str, runs: &[Run]) -> Result<Figure, Error> {
     let selection = Selection::new(id, experiment, runs)?;
@@ -60,14 +63,14 @@ pub(crate) fn figure(id: &'static str, experiment: &str, runs: &[Run]) -> Result
 
 /// As many panels in a row as let the cases begin their own rows, if there is such a number.
 fn columns(of_a_case: usize) -> usize {
-    [4, 3, 5].into_iter().find(|columns| of_a_case % columns == 0).unwrap_or(4)
+    [4, 3, 5].into_iter().find(|columns| of_a_case.is_multiple_of(*columns)).unwrap_or(4)
 }
 
 /// How many components were measured.
 fn components(selection: &Selection<'_>, cases: &[Case<'_>]) -> Result<usize, Error> {
     let rules = || cases.iter().flat_map(|case| &case.rules);
     let measured = |component: usize| rules().any(|rule| !rule.curve(of(&component.to_string())).is_empty());
-    let count = (0..).take_while(|&component| measured(component)).count();
+    let count = (0..MOST).take_while(|&component| measured(component)).count();
     if count == 0 { Err(selection.missing(of("0"))) } else { Ok(count) }
 }
 

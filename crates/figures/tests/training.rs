@@ -105,14 +105,18 @@ fn what_is_missing_is_named() {
         assert!(message.starts_with(&format!("{id}: ")) && message.contains(said), "{message}");
     }
     let mut runs = training::f3(1);
-    runs.iter_mut().for_each(|run| run.header.provenance.train_seconds = 0.0);
+    for run in &mut runs {
+        run.header.provenance.train_seconds = 0.0;
+    }
     assert!(error("f3", &runs).contains("no training time of `"));
     let mut runs = training::f3(1);
     runs.retain(|run| run.header.spec["optimizer"]["selection"] != "average");
     assert!(error("t3", &runs).contains("run of `sgd` with a step size chosen by `average`"));
     // Ablations compare variants of one rule, whatever it is measured on.
     let mut runs = training::b7(1);
-    runs.iter_mut().for_each(|run| run.records.retain(|record| record.group != "minority"));
+    for run in &mut runs {
+        run.records.retain(|record| record.group != "minority");
+    }
     assert!(error("b7", &runs).contains("group `minority`"));
 }
 

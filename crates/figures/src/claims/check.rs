@@ -387,26 +387,7 @@ impl Check {
                 Ok(self.compared(on, on.lead_growth(selection, of, over, (from, to))?, |growth| growth > *bound))
             }
             Self::StoppingLead { of, over, score, data, basis, bound } => {
-                let run = selection.single()?;
-                let metric = format!("best_{score}");
-                let find = |rule: &String, basis: &str| {
-                    let contender = CONTENDERS.into_iter().find(|known| known.rule == rule && known.basis == basis);
-                    contender.map(|contender| stops(run, contender, data, &metric)).filter(|stops| !stops.is_empty())
-                };
-                // The leader's path does not depend on the directions: it was run in random ones.
-                let (Some(ours), Some(others)) =
-                    (find(of, "rotated"), over.iter().map(|rule| find(rule, basis)).collect::<Option<Vec<_>>>())
-                else {
-                    return Ok(self.not_tested());
-                };
-                let leads: Option<Vec<Spread>> = others.iter().map(|others| lead(&ours, others)).collect();
-                let Some(least) = leads.and_then(|leads| leads.into_iter().min_by(|a, b| a.mean.total_cmp(&b.mean))) else {
-                    return Ok(self.not_tested());
-                };
-                let seeds = Some(least.seeds);
-                let mut finding = Finding { spread: least.deviation, seeds, ..self.found(least.mean, least.mean > *bound) };
-                finding.quantity.push_str(&format!(", mean over {} seeds", least.seeds));
-                Ok(finding)
+                self.stopping_lead(selection, (of, over), score, (data, basis), *bound)
             }
             Self::EqualSlopes { of, split, bound } => {
                 let value = Components::of(selection, of, split)?
@@ -465,5 +446,35 @@ impl Check {
                 })
             }
         }
+    }
+
+    fn stopping_lead(
+        &self,
+        selection: &Selection<'_>,
+        (of, over): (&String, &[String]),
+        score: &str,
+        (data, basis): (&str, &str),
+        bound: f64,
+    ) -> Result<Finding, Error> {
+        let run = selection.single()?;
+        let metric = format!("best_{score}");
+        let find = |rule: &String, basis: &str| {
+            let contender = CONTENDERS.into_iter().find(|known| known.rule == rule && known.basis == basis);
+            contender.map(|contender| stops(run, contender, data, &metric)).filter(|stops| !stops.is_empty())
+        };
+        // The leader's path does not depend on the directions: it was run in random ones.
+        let (Some(ours), Some(others)) =
+            (find(of, "rotated"), over.iter().map(|rule| find(rule, basis)).collect::<Option<Vec<_>>>())
+        else {
+            return Ok(self.not_tested());
+        };
+        let leads: Option<Vec<Spread>> = others.iter().map(|others| lead(&ours, others)).collect();
+        let Some(least) = leads.and_then(|leads| leads.into_iter().min_by(|a, b| a.mean.total_cmp(&b.mean))) else {
+            return Ok(self.not_tested());
+        };
+        let seeds = Some(least.seeds);
+        let mut finding = Finding { spread: least.deviation, seeds, ..self.found(least.mean, least.mean > bound) };
+        finding.quantity.push_str(&format!(", mean over {} seeds", least.seeds));
+        Ok(finding)
     }
 }

@@ -41,6 +41,7 @@ fn accuracy() -> String {
 }
 
 /// What a comparison came to.
+#[derive(Clone, Copy)]
 pub(super) enum Outcome {
     /// There are no runs of the rules, the case or the epoch.
     NotTested,
@@ -206,7 +207,7 @@ impl Measured {
     }
 }
 
-/// The rule with this key; AdamW stands in for Adam where that was not run.
+/// The rule with this key; `AdamW` stands in for Adam where that was not run.
 fn rule<'a, 'b>(case: &'b Case<'a>, key: &str) -> Option<&'b Rule<'a>> {
     case.rule(key).or_else(|| case.rule("adamw").filter(|_| key == "adam"))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use isorate_results::{Outcome, Run};
 use serde_json::Value;
 
-use super::{Case, Choice};
+use super::{Case, Choice, Rule};
 use crate::select::Selection;
 use crate::style;
 
@@ -208,7 +208,7 @@ fn say_step_sizes(cases: &[Case<'_>], choice: Choice) -> Option<String> {
     let mut said = Vec::new();
     for key in keys {
         let rules = || cases.iter().filter_map(|case| case.rule(key));
-        let chosen: Vec<String> = rules().filter_map(|rule| rule.step_size()).map(|step| step.to_string()).collect();
+        let chosen: Vec<String> = rules().filter_map(Rule::step_size).map(|step| step.to_string()).collect();
         let grids: Vec<String> = rules().filter_map(|rule| grid(&rule.grid())).collect();
         if grids.is_empty() {
             continue;
