@@ -60,6 +60,9 @@ impl Progress {
                     Outcome::Diverged { step, reason } => {
                         format!(", diverged at step {step}: {}", reason.lines().next().unwrap_or_default())
                     }
+                    Outcome::Failed { step, reason } => {
+                        format!(", failed at step {step}: {}", reason.lines().next().unwrap_or_default())
+                    }
                 };
                 self.line(&format!("{}: {} ({seconds:.1} s){end}", self.experiment, task.label));
             }

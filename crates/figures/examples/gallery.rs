@@ -12,12 +12,14 @@ use isorate_results::Run;
 #[path = "../tests/synthetic/mod.rs"]
 mod synthetic;
 
-use synthetic::{diverge, f1, moments_run, t1, ten, theorem, three, training_run};
+use synthetic::{a1, b3, diverge, f1, f4, frozen, moments_run, t1, ten, theorem, three, training, training_run};
 
 fn main() {
     let out = std::env::args_os().nth(1).map_or_else(|| PathBuf::from("target/gallery"), PathBuf::from);
     let mut all = f1(&["muon", "nmd", "signum", "sgd", "adam"], 5);
-    all.extend([three().f2(), theorem().f5(false), t1()]);
+    all.extend([three().f2(), theorem().f5(false), b3(), three().b4(), t1(), f4(), a1()]);
+    all.extend(frozen());
+    all.extend(training::everything(3));
     let start = Instant::now();
     for entry in isorate_figures::catalogue() {
         let begun = Instant::now();

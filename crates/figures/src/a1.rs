@@ -18,7 +18,7 @@ const SHOWN: [&str; 3] = ["gd", "specgd", "muon-ns"];
 
 /// Name, colour, mark and fill.
 fn look(key: &str) -> (String, RGBColor, Mark, Fill) {
-    let style::Rule { name, colour, mark } = style::rule(key);
+    let style::Rule { name, colour, mark, .. } = style::rule(key);
     match key {
         "muon" => (format!("{name}, β = 0.9"), colour, mark, Fill::Outline),
         // Of the spectral family, and apart from it by more than its mark.

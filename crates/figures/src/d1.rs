@@ -106,7 +106,7 @@ impl Set<'_> {
         let first = self.number("train", "first_saturation");
         let (mut from, mut last) = (f64::INFINITY, 0.0_f64);
         for key in RULES {
-            let style::Rule { name, colour, mark } = style::rule(key);
+            let style::Rule { name, colour, mark, .. } = style::rule(key);
             let of = |split| Of { optimizer: key, split, metric: &metric, group: self.name };
             // Time is drawn logarithmically, so that what happens before t* can be seen; a tenth of t* is early enough.
             let shown = |points: Vec<Pair>| -> Vec<Pair> {

@@ -97,7 +97,7 @@ fn panel(
     let (mut bounds, mut lines, mut marks, mut labels) = (vec![], vec![], vec![], vec![]);
     let mut last = 0.0_f64;
     for key in RULES {
-        let style::Rule { name, colour, mark } = style::rule(key);
+        let style::Rule { name, colour, mark, .. } = style::rule(key);
         let of = |split, metric| Of { optimizer: key, split, metric, group: model };
         let simulation = over_time(run, of("simulation", gap));
         let mut theory = over_time(run, of("closed-form", gap));

@@ -100,4 +100,6 @@ pub(crate) enum Sample {
     Mark(Mark, Fill, RGBColor),
     /// A line with a mark on it.
     Marked(Mark, RGBColor),
+    /// A dashed line with a hollow mark on it.
+    Hollow(Mark, RGBColor),
 }

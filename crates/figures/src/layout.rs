@@ -107,5 +107,9 @@ fn sample(canvas: &Canvas<'_>, sample: &Sample, (x, y): Point) -> Result<(), Tro
             canvas.line(&line, colour, style::LINE_WIDTH)?;
             canvas.mark(mark, middle, style::MARK_RADIUS, Fill::Full, colour)
         }
+        Sample::Hollow(mark, colour) => {
+            canvas.dashed(&line, colour, style::REFERENCE_WIDTH)?;
+            canvas.mark(mark, middle, style::MARK_RADIUS, Fill::Outline, colour)
+        }
     }
 }

@@ -55,6 +55,8 @@ pub enum Mark {
     Diamond,
     /// ▼
     Wedge,
+    /// ★
+    Star,
     /// ✕, where a run diverged
     Cross,
 }
@@ -68,10 +70,32 @@ pub struct Rule {
     pub colour: RGBColor,
     /// Shape of its marks.
     pub mark: Mark,
+    /// Whether curves of training draw it dashed and with hollow marks: without momentum, it looks like its sibling with momentum else.
+    pub hollow: bool,
 }
 
 /// The update rules in the order in which figures and tables show them.
-pub const ORDER: [&str; 11] = ["specgd", "muon", "ngd", "nmd", "signgd", "signum", "gd", "sgd", "adam", "adamw", "shampoo"];
+pub const ORDER: [&str; 19] = [
+    "specgd",
+    "muon",
+    "muon-all",
+    "muon-no-head",
+    "muon-no-filters",
+    "muon-hidden",
+    "muon-exact",
+    "muon-ns5",
+    "muon-ns3",
+    "muon-ns1",
+    "shampoo",
+    "ngd",
+    "nmd",
+    "signgd",
+    "signum",
+    "gd",
+    "sgd",
+    "adam",
+    "adamw",
+];
 
 /// How an update rule is drawn; a key that is not known here is drawn in grey under the key itself.
 pub fn rule(key: &str) -> Rule {
@@ -80,7 +104,7 @@ pub fn rule(key: &str) -> Rule {
     const SIGN: (RGBColor, Mark) = (RGBColor(0x00, 0x8A, 0x64), Mark::Triangle);
     const EUCLIDEAN: (RGBColor, Mark) = (RGBColor(0x3C, 0x3C, 0x3C), Mark::Diamond);
     const ADAPTIVE: (RGBColor, Mark) = (RGBColor(0xB0, 0x55, 0x8F), Mark::Wedge);
-    const OTHER: (RGBColor, Mark) = (RGBColor(0x80, 0x80, 0x80), Mark::Circle);
+    const OTHER: (RGBColor, Mark) = (RGBColor(0x75, 0x75, 0x75), Mark::Circle);
     let (name, (colour, mark)) = match key {
         "gd" => ("GD", EUCLIDEAN),
         "sgd" => ("SGD", EUCLIDEAN),
@@ -90,12 +114,21 @@ pub fn rule(key: &str) -> Rule {
         "signum" => ("Signum", SIGN),
         "specgd" => ("SpecGD", SPECTRAL),
         "muon" => ("Muon", SPECTRAL),
-        "shampoo" => ("Shampoo", (RGBColor(0x8A, 0x6D, 0x00), Mark::Diamond)),
+        // Ablations: which parameters Muon gets, and how exact its polar factor is (from exact, dark, to rough; the fifth colour would be faint).
+        "muon-all" => ("Muon on all", SPECTRAL),
+        "muon-no-head" => ("Muon off the head", NORMALIZED),
+        "muon-no-filters" => ("Muon off filters", SIGN),
+        "muon-hidden" => ("Muon on hidden only", ADAPTIVE),
+        "muon-exact" => ("Muon, exact", (component(0, 5), Mark::Circle)),
+        "muon-ns5" => ("Muon, 5 steps", (component(1, 5), Mark::Square)),
+        "muon-ns3" => ("Muon, 3 steps", (component(2, 5), Mark::Triangle)),
+        "muon-ns1" => ("Muon, 1 step", (component(3, 5), Mark::Wedge)),
+        "shampoo" => ("Shampoo", (RGBColor(0x8A, 0x6D, 0x00), Mark::Star)),
         "adam" => ("Adam", ADAPTIVE),
         "adamw" => ("AdamW", ADAPTIVE),
         other => (other, OTHER),
     };
-    Rule { name: name.to_owned(), colour, mark }
+    Rule { name: name.to_owned(), colour, mark, hollow: ["gd", "ngd", "signgd", "specgd"].contains(&key) }
 }
 
 /// Colour of component `index` of `count`, from the strongest (dark violet) to the weakest (light red).

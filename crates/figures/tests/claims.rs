@@ -2,17 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests: a panic says all that is needed")]
 
-use isorate_figures::claims::{Check, ClaimState, State, evaluate, parse, splice, table};
+use isorate_figures::claims::{Check, ClaimState, State, Verdict, agreement_table, compare, evaluate, parse, splice, table};
 use isorate_results::{Record, Run};
 
 mod synthetic;
 
-use synthetic::{a1, diverge, f1, f4, frozen, t1, theorem, three};
+use synthetic::{a1, diverge, f1, f4, frozen, t1, theorem, three, training};
 
 const CLAIMS: &str = include_str!("../../../paper/claims.toml");
 
 fn everything() -> Vec<Run> {
-    let mut runs = f1(&["muon", "nmd", "signum"], 3);
+    let mut runs = f1(&["muon", "nmd", "signum", "sgd"], 3);
+    runs.extend(training::everything(3));
     let mut checks = t1();
     for claim in parse(CLAIMS).unwrap() {
         let Check::TheoryCheck { check } = claim.check else { continue };
@@ -32,7 +33,7 @@ fn everything() -> Vec<Run> {
 }
 
 fn claim(check: &str) -> String {
-    let figure = if check.contains("accuracy-lead") {
+    let figure = if check.contains("\"lead\"") {
         "f1"
     } else if check.contains("stopping-lead") {
         "f4"
@@ -60,10 +61,17 @@ fn failure(text: &str, runs: &[Run]) -> String {
 fn the_claims_of_the_repository_are_read_and_decided() {
     assert!(parse(CLAIMS).unwrap().len() >= 13);
     let none = evaluate(CLAIMS, &[]).unwrap();
-    assert!(none.iter().all(|claim| claim.state == State::NotRun && claim.value.is_none() && claim.scale.is_none()));
+    assert!(none.iter().all(|claim| claim.state == State::NotTested && claim.value.is_none() && claim.scale.is_none()));
     let states = evaluate(CLAIMS, &everything()).unwrap();
-    let failed: Vec<&str> = states.iter().filter(|claim| claim.state != State::Holds).map(|claim| claim.id.as_str()).collect();
+    let of = |state| states.iter().filter(|claim| claim.state == state).map(|claim| claim.id.as_str()).collect::<Vec<_>>();
+    let failed = of(State::NotReproduced);
     assert_eq!(failed, ["thm2-balanced", "f4-canonical-small-sample", "f4-canonical-population"], "{states:#?}");
+    // Data that are not in the program are tested at paper scale alone, and the claim says so.
+    let open = states.iter().filter(|claim| claim.state == State::NotTested);
+    assert!(open.clone().count() == 9 && open.clone().all(|claim| claim.statement.contains("paper scale")), "{states:#?}");
+    // Every claim about training has a tolerance.
+    let trained = states.iter().filter(|claim| training::EXPERIMENTS.contains(&claim.experiment.as_str()));
+    assert!(trained.clone().count() > 20 && trained.clone().all(|claim| claim.tolerance.is_some()));
 }
 
 #[test]
@@ -85,15 +93,15 @@ fn json_has_the_fields_of_the_contract() {
 }
 
 #[test]
-fn accuracy_lead() {
+fn leads() {
     let check = |bound: f64, epoch: f64| {
         format!(
-            "{{ kind = \"accuracy-lead\", of = \"muon\", over = [\"nmd\", \"signum\"], group = \"minority\", epoch = {epoch:?}, bound = {bound:?} }}"
+            "{{ kind = \"lead\", of = \"muon\", over = [\"nmd\", \"signum\"], on = {{ group = \"minority\", epoch = {epoch:?} }}, bound = {bound:?} }}"
         )
     };
     let runs = f1(&["muon", "nmd", "signum"], 3);
     let state = one(&check(0.0, 2.1), &runs);
-    assert_eq!(state.state, State::Holds);
+    assert_eq!(state.state, State::Reproduced);
     // The lead over Signum, which is the stronger one here, by hand from the records.
     let value = |optimizer: &str, seed: u64| {
         let run = runs.iter().find(|run| run.records[0].optimizer == optimizer && run.header.seed == seed).unwrap();
@@ -104,20 +112,24 @@ fn accuracy_lead() {
     let deviation = (leads.iter().map(|lead| (lead - mean).powi(2)).sum::<f64>() / 2.0).sqrt();
     assert!((state.value.unwrap() - mean).abs() < 1e-12, "{state:?}");
     assert!((state.spread.unwrap() - deviation).abs() < 1e-12, "{state:?}");
-    assert!(state.quantity.ends_with("over the best of NMD, Signum after 2 epochs, mean over 3 seeds"), "{}", state.quantity);
+    assert!(
+        state.quantity.ends_with("over the best of NMD, Signum in minority test accuracy after 2 epochs, mean over 3 seeds"),
+        "{}",
+        state.quantity
+    );
 
-    assert_eq!(one(&check(0.9, 2.0), &runs).state, State::Fails);
+    assert_eq!(one(&check(0.9, 2.0), &runs).state, State::NotReproduced);
     // Training that ends before, or without one of the rules, says nothing.
-    assert_eq!(one(&check(0.0, 13.0), &runs).state, State::NotRun);
-    assert_eq!(one(&check(0.0, 2.0), &f1(&["muon", "nmd"], 3)).state, State::NotRun);
+    assert_eq!(one(&check(0.0, 13.0), &runs).state, State::NotTested);
+    assert_eq!(one(&check(0.0, 2.0), &f1(&["muon", "nmd"], 3)).state, State::NotTested);
     // A rule that diverged everywhere shows nothing in favour of the claim.
     let broken: Vec<Run> =
         runs.iter().map(|run| if run.records[0].optimizer == "muon" { diverge(run.clone(), 1.0) } else { run.clone() }).collect();
     let state = one(&check(0.0, 2.0), &broken);
-    assert_eq!((state.state, state.value), (State::Fails, None));
+    assert_eq!((state.state, state.value), (State::NotReproduced, None));
     // One seed has no spread.
     let state = one(&check(0.0, 2.0), &f1(&["muon", "nmd", "signum"], 1));
-    assert_eq!((state.state, state.spread), (State::Holds, None));
+    assert_eq!((state.state, state.spread), (State::Reproduced, None));
     let message = failure(&claim(&check(0.0, 2.0).replace("minority", "class-77")), &runs);
     assert!(message.contains("class-77"), "{message}");
 }
@@ -132,15 +144,15 @@ fn stopping_lead() {
     let both = "[\"ngd\", \"signgd\"]";
     // 0.65 and 0.69 against 0.55 of SignGD, the stronger one.
     let state = one(&check(both, "n-2000", "rotated", 0.0), &[f4()]);
-    assert_eq!(state.state, State::Holds);
+    assert_eq!(state.state, State::Reproduced);
     assert!((state.value.unwrap() - 0.12).abs() < 1e-12 && (state.spread.unwrap() - 0.0008_f64.sqrt()).abs() < 1e-12);
     assert!(state.quantity.contains("best of NGD, SignGD") && state.quantity.ends_with("n = 2000, mean over 2 seeds"));
-    assert_eq!(one(&check(both, "n-2000", "rotated", 0.2), &[f4()]).state, State::Fails);
-    assert_eq!(one(&check("[\"signgd\"]", "population", "canonical", 0.0), &[f4()]).state, State::Fails);
+    assert_eq!(one(&check(both, "n-2000", "rotated", 0.2), &[f4()]).state, State::NotReproduced);
+    assert_eq!(one(&check("[\"signgd\"]", "population", "canonical", 0.0), &[f4()]).state, State::NotReproduced);
     // What was not run says nothing.
-    assert_eq!(one(&check(both, "n-7", "rotated", 0.0), &[f4()]).state, State::NotRun);
-    assert_eq!(one(&check(both, "n-2000", "canonical", 0.0), &[f4()]).state, State::NotRun);
-    assert_eq!(one(&check(both, "n-2000", "rotated", 0.0), &[]).state, State::NotRun);
+    assert_eq!(one(&check(both, "n-7", "rotated", 0.0), &[f4()]).state, State::NotTested);
+    assert_eq!(one(&check(both, "n-2000", "canonical", 0.0), &[f4()]).state, State::NotTested);
+    assert_eq!(one(&check(both, "n-2000", "rotated", 0.0), &[]).state, State::NotTested);
     for (wrong, said) in [("skewed", "`basis` is `skewed`"), ("rotated", "the list of rules")] {
         let over = if wrong == "rotated" { "[]" } else { both };
         let message = failure(&claim(&check(over, "n-2000", wrong, 0.0)), &[]);
@@ -156,9 +168,9 @@ fn trajectories() {
     let slopes = |rule: &str| {
         one(&format!("{{ kind = \"equal-slopes\", of = \"{rule}\", split = \"closed-form\", bound = 1e-9 }}"), &runs)
     };
-    assert_eq!(slopes("specgd").state, State::Holds);
+    assert_eq!(slopes("specgd").state, State::Reproduced);
     let gd = slopes("gd");
-    assert_eq!(gd.state, State::Fails);
+    assert_eq!(gd.state, State::NotReproduced);
     // α_c ≈ s_yx,c t at first: (0.5 − 0.2)/(1/3) = 0.9, and less later.
     assert!((gd.value.unwrap() - 0.9).abs() < 0.02, "{gd:?}");
 
@@ -168,17 +180,17 @@ fn trajectories() {
             &runs,
         )
     };
-    assert_eq!(first("gd").state, State::Holds);
-    assert_eq!(first("ngd").state, State::Holds);
-    assert_eq!(first("specgd").state, State::Fails);
+    assert_eq!(first("gd").state, State::Reproduced);
+    assert_eq!(first("ngd").state, State::Reproduced);
+    assert_eq!(first("specgd").state, State::NotReproduced);
     // Half-times of GD are ln 2/s_xx,c: ratios (0.55/0.45, 0.75/0.55), on a grid of 0.03.
     assert!((first("gd").value.unwrap() - 0.55 / 0.45).abs() < 1e-3, "{:?}", first("gd"));
 
     let limit = |bound: f64| {
         one(&format!("{{ kind = \"same-limit\", of = [\"gd\", \"specgd\"], split = \"simulation\", bound = {bound:?} }}"), &runs)
     };
-    assert_eq!(limit(0.01).state, State::Holds);
-    assert_eq!(limit(1e-4).state, State::Fails);
+    assert_eq!(limit(0.01).state, State::Reproduced);
+    assert_eq!(limit(1e-4).state, State::NotReproduced);
     assert!((limit(0.01).value.unwrap() - (-0.45_f64 * 12.0).exp()).abs() < 1e-12);
 
     let mut short = three().f2();
@@ -199,12 +211,12 @@ fn gaps_and_theory() {
         )
     };
     let state = gap(1.0);
-    assert_eq!(state.state, State::Holds);
+    assert_eq!(state.state, State::Reproduced);
     assert!(state.value.unwrap() > 1.0);
-    assert_eq!(gap(10.0).state, State::Fails);
+    assert_eq!(gap(10.0).state, State::NotReproduced);
     let check = |id: &str| format!("{{ kind = \"theory-check\", check = \"{id}\" }}");
     assert_eq!(one(&check("thm1-balanced"), &[t1()]).value, Some(0.612_345_678_9));
-    assert_eq!(one(&check("thm2-balanced-quarter"), &[t1()]).state, State::Fails);
+    assert_eq!(one(&check("thm2-balanced-quarter"), &[t1()]).state, State::NotReproduced);
     let message = failure(&claim(&check("thm3")), &[t1()]);
     assert!(message.contains("claim `c`: there is no check `thm3`; there are `thm1-minority`"), "{message}");
 }
@@ -217,7 +229,7 @@ fn mistakes_in_the_file_name_the_claim() {
         (good.replace("theory-check", "theory"), "claim `c`: unknown variant `theory`"),
         (good.replace("check = \"x\"", "check = \"x\", bound = 1.0"), "claim `c`: unknown field `bound`"),
         (good.replace("id = \"c\"\n", ""), "claim `number 1`: missing field `id`"),
-        (good.replace("figure = \"t1\"", "figure = \"f9\""), "claim `c`: there is no figure `f9`"),
+        (good.replace("figure = \"t1\"", "figure = \"f99\""), "claim `c`: there is no figure `f99`"),
         (
             good.replace("experiment = \"t1\"", "experiment = \"f1\""),
             "claim `c`: the figure `t1` shows the experiment `t1`, not `f1`",
@@ -252,7 +264,7 @@ fn the_table_of_claims() {
         ("a", "{ kind = \"theory-check\", check = \"thm1-minority\" }"),
         ("b", "{ kind = \"theory-check\", check = \"thm2-balanced-quarter\" }"),
         ("c", "{ kind = \"equal-slopes\", of = \"specgd\", split = \"simulation\", bound = 1e-3 }"),
-        ("d", "{ kind = \"accuracy-lead\", of = \"muon\", over = [\"nmd\"], group = \"minority\", epoch = 1.0, bound = 0.0 }"),
+        ("d", "{ kind = \"lead\", of = \"muon\", over = [\"nmd\"], on = { group = \"minority\", epoch = 1.0 }, bound = 0.0 }"),
     ];
     let text: String = checks.iter().map(|(id, check)| claim(check).replace("id = \"c\"", &format!("id = \"{id}\""))).collect();
     let mut runs = vec![t1()];
@@ -260,10 +272,122 @@ fn the_table_of_claims() {
     for (optimizer, seed, accuracy) in [("muon", 0, 0.5), ("muon", 1, 0.75), ("nmd", 0, 0.25), ("nmd", 1, 0.25)] {
         let record =
             Record::at_step(9).epoch(1.0).of(optimizer).split("test").metric("accuracy").group("minority").value(accuracy);
-        runs.push(synthetic::run("f1", seed, serde_json::json!({ "seed": seed, "optimizer": optimizer }), vec![record]));
+        runs.push(synthetic::run(
+            "f1",
+            seed,
+            serde_json::json!({ "seed": seed, "optimizer": { "key": optimizer } }),
+            vec![record],
+        ));
     }
     let states = evaluate(&text, &runs).unwrap();
     let table = table(&states);
     let readme = "Before\n<!-- claims:begin -->\nold\n<!-- claims:end -->\nAfter\n";
     insta::assert_snapshot!("table", format!("{}\n{}", splice(readme, &table).unwrap(), table.csv()));
+}
+
+/// A claim about the training runs of an experiment.
+fn trained(experiment: &str, check: &str, runs: &[Run]) -> ClaimState {
+    let text = claim(check).replace("\"f2\"", &format!("\"{experiment}\"")).replace("\"f1\"", &format!("\"{experiment}\""));
+    evaluate(&text, runs).unwrap().remove(0)
+}
+
+#[test]
+fn orders_and_likeness() {
+    let runs = training::f7(3);
+    let order = |tiers: &str, bound: f64| {
+        let on = "{ case = \"dominoes-95\", split = \"decoded\", group = \"worst-group\" }";
+        trained("f7", &format!("{{ kind = \"order\", tiers = {tiers}, on = {on}, bound = {bound:?} }}"), &runs)
+    };
+    let state = order("[[\"muon\", \"adam\"], [\"sgd\"]]", 0.05);
+    assert_eq!((state.state, state.seeds), (State::Reproduced, Some(3)), "{state:?}");
+    let said = "smallest lead in the order Muon, Adam > SGD in worst-group decoded accuracy on dominoes-95 at the end, mean over 3 seeds";
+    assert_eq!(state.quantity, said);
+    assert_eq!(order("[[\"sgd\"], [\"muon\"]]", 0.0).state, State::NotReproduced);
+    assert_eq!(order("[[\"soap\"], [\"muon\"]]", 0.0).state, State::NotTested);
+
+    let alike = |bound: f64, over: &str| {
+        let on = "{ group = \"worst-group\" }";
+        let check = format!("{{ kind = \"alike\", of = [\"muon\", \"{over}\"], on = {on}, bound = {bound:?} }}");
+        trained("f8", &check, &training::f8(3))
+    };
+    assert_eq!(alike(0.05, "adam").state, State::Reproduced);
+    let far = alike(0.05, "sgd");
+    assert!(far.state == State::NotReproduced && far.value.unwrap() > 0.1, "{far:?}");
+    // AdamW stands in for Adam.
+    let mut runs = training::f8(3);
+    for run in runs.iter_mut().filter(|run| run.header.spec["optimizer"]["key"] == "adam") {
+        run.header.spec["optimizer"]["key"] = "adamw".into();
+    }
+    let check = "{ kind = \"alike\", of = [\"muon\", \"adam\"], on = { group = \"worst-group\" }, bound = 0.05 }";
+    assert_eq!(trained("f8", check, &runs).state, State::Reproduced);
+    // Of several cases, a claim must name its own.
+    let check = "{ kind = \"alike\", of = [\"muon\", \"adam\"], on = { group = \"worst-group\" }, bound = 0.05 }";
+    let text = claim(check).replace("\"f2\"", "\"f7\"");
+    assert!(failure(&text, &training::f7(1)).contains("there are `dominoes-95` and `dominoes-99`"));
+}
+
+#[test]
+fn evenness_and_depth() {
+    let even = |of: &str, over: &str| {
+        let on = "{ metric = \"loss\", group = \"bins\" }";
+        let check = format!("{{ kind = \"evener\", of = \"{of}\", over = [\"{over}\"], on = {on}, bound = 0.0 }}");
+        trained("f9", &check, &training::f9(2))
+    };
+    assert_eq!(even("muon", "sgd").state, State::Reproduced);
+    assert_eq!(even("sgd", "muon").state, State::NotReproduced);
+    // Less loss is a lead.
+    let check =
+        "{ kind = \"lead\", of = \"muon\", over = [\"sgd\"], on = { metric = \"loss\", group = \"bin-9\" }, bound = 0.0 }";
+    assert_eq!(trained("f9", check, &training::f9(2)).state, State::Reproduced);
+
+    let runs = training::f6_networks(2);
+    let on = "{ group = \"minority\" }";
+    let depth = |shallow: &str, deep: &str| {
+        let cases = format!("shallow = \"{shallow}\", deep = \"{deep}\"");
+        let check = format!("{{ kind = \"depth-speeds-up\", of = \"muon\", {cases}, on = {on}, fraction = 0.9, bound = 0.0 }}");
+        trained("f6-networks", &check, &runs)
+    };
+    let state = depth("depth-2", "depth-4");
+    assert!(state.state == State::Reproduced && state.value.unwrap() > 0.1, "{state:?}");
+    assert_eq!(depth("depth-4", "depth-2").state, State::NotReproduced);
+    assert_eq!(depth("depth-2", "depth-8").state, State::NotTested);
+    let growth = |from: &str, to: &str| {
+        let on = "{ group = \"minority\", epoch = 2.0 }";
+        let cases = format!("from = \"{from}\", to = \"{to}\"");
+        let check = format!("{{ kind = \"lead-grows\", of = \"muon\", over = [\"sgd\"], {cases}, on = {on}, bound = 0.0 }}");
+        trained("f6-networks", &check, &runs)
+    };
+    let (up, down) = (growth("depth-2", "depth-4"), growth("depth-4", "depth-2"));
+    assert_eq!((up.state, down.state), (State::Reproduced, State::NotReproduced));
+    assert!((up.value.unwrap() + down.value.unwrap()).abs() < 1e-12);
+}
+
+#[test]
+fn new_numbers_are_compared_with_stored_ones() {
+    let check = "{ kind = \"lead\", of = \"muon\", over = [\"nmd\"], on = { group = \"minority\", epoch = 2.0 }, bound = 0.0 }";
+    let evaluated = |tolerance: &str, shift: f64| {
+        let mut runs = f1(&["muon", "nmd"], 3);
+        for record in runs.iter_mut().flat_map(|run| &mut run.records).filter(|record| record.optimizer == "muon") {
+            record.value += shift;
+        }
+        evaluate(&format!("{}{tolerance}\n", claim(check)), &runs).unwrap()
+    };
+    let verdict =
+        |tolerance: &str, shift: f64| compare(&evaluated(tolerance, 0.0), &evaluated(tolerance, shift)).remove(0).verdict;
+    let errors = "tolerance = { standard-errors = 2.0 }";
+    assert_eq!(verdict(errors, 0.0), Verdict::Agrees);
+    assert_eq!(verdict(errors, 0.5), Verdict::Differs);
+    assert_eq!(verdict("tolerance = { absolute = 0.02 }", 0.019), Verdict::Agrees);
+    assert_eq!(verdict("tolerance = { absolute = 0.02 }", -0.021), Verdict::Differs);
+    // Without a tolerance, the state decides.
+    assert_eq!(verdict("", 0.5), Verdict::Agrees);
+    assert_eq!(verdict("", -0.9), Verdict::Differs);
+    let none = evaluate(&claim(check), &[]).unwrap();
+    let agreements = compare(&evaluated(errors, 0.0), &none);
+    assert_eq!(agreements[0].verdict, Verdict::NotCompared);
+    let table = agreement_table(&compare(&evaluated(errors, 0.0), &evaluated(errors, 0.5)));
+    assert_eq!(table.caption, "1 claims: 0 agree with the stored results, 1 differ, 0 not compared.");
+    assert_eq!((table.rows[0][0].shown.as_str(), table.rows[0][6].shown.as_str()), ("c", "differs"));
+    let message = failure(&format!("{}tolerance = {{ absolute = -1.0 }}\n", claim(check)), &[]);
+    assert!(message.contains("claim `c`: `tolerance` is -1"), "{message}");
 }

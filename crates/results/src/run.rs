@@ -19,6 +19,13 @@ pub enum Outcome {
         /// What was not finite.
         reason: String,
     },
+    /// Something else ended it: memory that was not enough, say.
+    Failed {
+        /// The steps that were done before.
+        step: u64,
+        /// What went wrong.
+        reason: String,
+    },
 }
 
 /// Where and by what a run was made. Nothing here is part of the run's identity.
@@ -39,6 +46,12 @@ pub struct Provenance {
     pub threads: usize,
     /// Wall time of the run, seconds.
     pub wall_seconds: f64,
+    /// Training steps that were done.
+    pub steps: u64,
+    /// Time inside training steps, without measuring, seconds.
+    pub train_seconds: f64,
+    /// The most memory that the process held until the end of the run, bytes.
+    pub peak_memory_bytes: u64,
     /// Data revision and checksum, by data set.
     pub data: BTreeMap<String, String>,
 }
@@ -131,5 +144,28 @@ impl Run {
     /// The records of one metric on one split and group, in order: `(step, value)`.
     pub fn series<'a>(&'a self, split: &'a str, metric: &'a str, group: &'a str) -> impl Iterator<Item = &'a Record> + 'a {
         self.records.iter().filter(move |record| record.split == split && record.metric == metric && record.group == group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn provenance_without_the_newer_fields_is_read() {
+        let old = r#"{"code_revision":"f00d","code_dirty":false,"lock_hash":"c5","versions":{},"device":"cpu","threads":1,
+            "wall_seconds":3.5,"data":{}}"#;
+        let provenance: Provenance = serde_json::from_str(old).unwrap();
+        assert_eq!((provenance.steps, provenance.train_seconds, provenance.peak_memory_bytes), (0, 0.0, 0));
+        assert!((provenance.wall_seconds - 3.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn outcomes_have_names() {
+        let failed = Outcome::Failed { step: 7, reason: "out of memory".into() };
+        let text = serde_json::to_string(&failed).unwrap();
+        assert_eq!(text, r#"{"status":"failed","step":7,"reason":"out of memory"}"#);
+        assert_eq!(serde_json::from_str::<Outcome>(&text).unwrap(), failed);
+        assert_eq!(serde_json::from_str::<Outcome>(r#"{"status":"finished"}"#).unwrap(), Outcome::Finished);
     }
 }

@@ -127,7 +127,7 @@ pub fn choose(training: &Training, runs: &[Run]) -> Tuned {
 /// The criterion at the end of a run.
 fn score(run: &Run) -> f64 {
     match run.outcome {
-        Outcome::Diverged { .. } => 0.0,
+        Outcome::Diverged { .. } | Outcome::Failed { .. } => 0.0,
         Outcome::Finished => run.series("validation", CRITERION, "all").last().map_or(0.0, |record| record.value),
     }
 }

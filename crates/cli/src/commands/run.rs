@@ -21,6 +21,7 @@ pub fn run(arguments: &Run) -> anyhow::Result<Verdict> {
         let outcome = match &run.outcome {
             Outcome::Finished => "finished".to_owned(),
             Outcome::Diverged { step, .. } => format!("diverged at step {step}"),
+            Outcome::Failed { step, .. } => format!("failed at step {step}"),
         };
         let path = store.path(&task.experiment, &run.header.run_id);
         writeln!(text, "{}  {}  {outcome}", path.display(), task.label)?;

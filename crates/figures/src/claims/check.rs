@@ -1,31 +1,88 @@
 //! The forms of checks, and how each is decided by the runs of its experiment.
 
-use isorate_results::Run;
 use serde::Deserialize;
 
 use super::State;
-use crate::figure::Pair;
+use super::components::Components;
+use super::measured::{Measured, Outcome};
 use crate::select::{Of, Selection, interpolate, list};
 use crate::stopping::{CONTENDERS, lead, stops};
-use crate::training::{self, Spread, count_epochs};
+use crate::training::{Spread, count_epochs};
 use crate::{Error, style, t1};
 
 /// What must be true of the runs of one experiment.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Check {
-    /// The test accuracy of one update rule is above that of each of the others after `epoch` epochs: the mean lead over the
-    /// strongest of them, paired by seed, is above `bound` (fractions).
-    AccuracyLead {
+    /// One update rule scores above each of the others: the mean lead over the strongest of them, paired by seed, is above `bound`.
+    Lead {
         /// The rule that leads.
         of: String,
         /// The rules that it leads over.
         over: Vec<String>,
-        /// `minority`, `majority`, `all` or `class-0`, ….
-        group: String,
-        /// When; the measured epoch that is nearest to it counts, and if training ended before, the claim was not run.
-        epoch: f64,
+        /// The score.
+        on: Measured,
         /// The lead that is asked for.
+        bound: f64,
+    },
+    /// Every rule of a tier scores above every rule of the next: the smallest mean lead, paired by seed, is above `bound`.
+    Order {
+        /// From the best to the worst.
+        tiers: Vec<Vec<String>>,
+        /// The score.
+        on: Measured,
+        /// The lead that is asked for.
+        bound: f64,
+    },
+    /// Rules score alike: the largest mean difference between two of them, paired by seed, is at most `bound`.
+    Alike {
+        /// The rules.
+        of: Vec<String>,
+        /// The score.
+        on: Measured,
+        /// The largest difference.
+        bound: f64,
+    },
+    /// One rule is more even than each of the others over the groups that `on.group` stands for: by the mean difference of (max − min)/mean
+    /// over them, paired by seed, to the most even of the others.
+    Evener {
+        /// The rule that is more even.
+        of: String,
+        /// The others.
+        over: Vec<String>,
+        /// The score; its group is `bins` or `components`.
+        on: Measured,
+        /// The difference that is asked for.
+        bound: f64,
+    },
+    /// A deeper network gets to a score earlier: by more than `bound` epochs in the mean, paired by seed.
+    DepthSpeedsUp {
+        /// The rule.
+        of: String,
+        /// The case of the shallow network.
+        shallow: String,
+        /// The case of the deep one.
+        deep: String,
+        /// The score; its case and epoch stay open.
+        on: Measured,
+        /// The score to get to, as a fraction of the mean score of the shallow network at the end.
+        fraction: f64,
+        /// The epochs that are asked for.
+        bound: f64,
+    },
+    /// The lead of one rule over each of the others is larger in one case than in another, by more than `bound` in the mean, paired by seed.
+    LeadGrows {
+        /// The rule that leads.
+        of: String,
+        /// The rules that it leads over.
+        over: Vec<String>,
+        /// The case with the smaller lead.
+        from: String,
+        /// The case with the larger one.
+        to: String,
+        /// The score; its case stays open.
+        on: Measured,
+        /// The growth that is asked for.
         bound: f64,
     },
     /// Stopped at its best, one update rule is above each of the others stopped at theirs: the mean lead in test score over the strongest of
@@ -116,20 +173,27 @@ pub(super) struct Finding {
     pub(super) quantity: String,
     pub(super) value: Option<f64>,
     pub(super) spread: Option<f64>,
+    /// Over how many seeds `value` is a mean.
+    pub(super) seeds: Option<usize>,
     pub(super) bound: Option<f64>,
     pub(super) state: State,
 }
 
-fn name(key: &str) -> String {
+pub(super) fn name(key: &str) -> String {
     style::rule(key).name
 }
 
-fn names(keys: &[String]) -> String {
+pub(super) fn names(keys: &[String]) -> String {
     keys.iter().map(|key| name(key)).collect::<Vec<_>>().join(", ")
 }
 
+/// One rule, or the best of several.
+fn best(keys: &[String]) -> String {
+    if keys.len() > 1 { format!("the best of {}", names(keys)) } else { names(keys) }
+}
+
 fn decide(holds: bool) -> State {
-    if holds { State::Holds } else { State::Fails }
+    if holds { State::Reproduced } else { State::NotReproduced }
 }
 
 impl Check {
@@ -137,7 +201,19 @@ impl Check {
     pub(super) fn validate(&self) -> Result<(), String> {
         type Parts<'a> = (Vec<(&'a str, f64)>, Option<&'a [String]>, Option<&'a str>);
         let (numbers, lists, split): Parts<'_> = match self {
-            Self::AccuracyLead { over, epoch, bound, .. } => (vec![("epoch", *epoch), ("bound", *bound)], Some(over), None),
+            Self::Order { tiers, on, bound } => {
+                if tiers.len() < 2 || tiers.iter().any(Vec::is_empty) {
+                    return Err("`tiers` needs two lists of rules or more, none of them empty".into());
+                }
+                (vec![("epoch", on.epoch.unwrap_or(0.0)), ("bound", *bound)], None, None)
+            }
+            Self::Lead { over, on, bound, .. }
+            | Self::Evener { over, on, bound, .. }
+            | Self::LeadGrows { over, on, bound, .. }
+            | Self::Alike { of: over, on, bound } => {
+                (vec![("epoch", on.epoch.unwrap_or(0.0)), ("bound", *bound)], Some(over), None)
+            }
+            Self::DepthSpeedsUp { fraction, bound, .. } => (vec![("fraction", *fraction), ("bound", *bound)], None, None),
             Self::StoppingLead { over, bound, .. } => (vec![("bound", *bound)], Some(over), None),
             Self::EqualSlopes { split, bound, .. } | Self::GapAboveBound { split, bound, .. } => {
                 (vec![("bound", *bound)], None, Some(split))
@@ -163,7 +239,12 @@ impl Check {
             return Err(format!("`split` is `{split}` and must be `closed-form` or `simulation`"));
         }
         match self {
-            Self::MajorityFirst { fraction, .. } if *fraction <= 0.0 || *fraction >= 1.0 => {
+            Self::Evener { on, .. } if !["bins", "components"].contains(&on.group.as_str()) => {
+                Err(format!("`on.group` is `{}` and must be `bins` or `components`", on.group))
+            }
+            Self::MajorityFirst { fraction, .. } | Self::DepthSpeedsUp { fraction, .. }
+                if *fraction <= 0.0 || *fraction >= 1.0 =>
+            {
                 Err(format!("`fraction` is {fraction} and must lie between 0 and 1"))
             }
             Self::StoppingLead { score, .. } if !["balanced", "worst"].contains(&score.as_str()) => {
@@ -181,13 +262,20 @@ impl Check {
 
     fn quantity(&self) -> String {
         match self {
-            Self::AccuracyLead { of, over, group, epoch, .. } => {
-                format!(
-                    "lead of {} in {group} test accuracy over the best of {} after {}",
-                    name(of),
-                    names(over),
-                    count_epochs(*epoch)
-                )
+            Self::Lead { of, over, on, .. } => format!("lead of {} over {} in {on}", name(of), best(over)),
+            Self::Order { tiers, on, .. } => {
+                let tiers: Vec<String> = tiers.iter().map(|tier| names(tier)).collect();
+                format!("smallest lead in the order {} in {on}", tiers.join(" > "))
+            }
+            Self::Alike { of, on, .. } => format!("largest difference between {} in {on}", names(of)),
+            Self::Evener { of, over, on, .. } => {
+                format!("unevenness, (max − min)/mean over {on}: the least of {} less that of {}", names(over), name(of))
+            }
+            Self::DepthSpeedsUp { of, shallow, deep, on, fraction, .. } => {
+                format!("epochs by which {} gets earlier to {fraction} of the end in {on}, {deep} against {shallow}", name(of))
+            }
+            Self::LeadGrows { of, over, from, to, on, .. } => {
+                format!("growth of the lead of {} over {} in {on}, from {from} to {to}", name(of), best(over))
             }
             Self::StoppingLead { of, over, score, data, basis, .. } => {
                 format!(
@@ -220,7 +308,12 @@ impl Check {
 
     fn bound(&self) -> Option<f64> {
         match self {
-            Self::AccuracyLead { bound, .. }
+            Self::Lead { bound, .. }
+            | Self::Order { bound, .. }
+            | Self::Alike { bound, .. }
+            | Self::Evener { bound, .. }
+            | Self::DepthSpeedsUp { bound, .. }
+            | Self::LeadGrows { bound, .. }
             | Self::StoppingLead { bound, .. }
             | Self::EqualSlopes { bound, .. }
             | Self::MajorityFirst { bound, .. }
@@ -231,41 +324,70 @@ impl Check {
         }
     }
 
-    pub(super) fn not_run(&self) -> Finding {
-        Finding { quantity: self.quantity(), value: None, spread: None, bound: self.bound(), state: State::NotRun }
+    /// What is said where no runs can decide.
+    pub(super) fn not_tested(&self) -> Finding {
+        Finding {
+            quantity: self.quantity(),
+            value: None,
+            spread: None,
+            seeds: None,
+            bound: self.bound(),
+            state: State::NotTested,
+        }
+    }
+
+    /// What came out of a comparison of training runs, of which `holds` decides on the mean.
+    fn compared(&self, on: &Measured, outcome: Outcome, holds: impl Fn(f64) -> bool) -> Finding {
+        let (found, epoch) = match outcome {
+            Outcome::NotTested => return self.not_tested(),
+            // A rule without any measurement there stopped in every seed: that shows nothing in favour of the claim.
+            Outcome::Stopped => return Finding { state: State::NotReproduced, ..self.not_tested() },
+            Outcome::Found(found, epoch) => (found, epoch),
+        };
+        let mut finding = self.found(found.mean, holds(found.mean));
+        if let (Some(asked), Some(measured)) = (on.epoch, epoch) {
+            let after = |epoch| format!("after {}", count_epochs(epoch));
+            finding.quantity = finding.quantity.replace(&after(asked), &after(measured));
+        }
+        finding.quantity.push_str(&match found.seeds {
+            1 => ", one seed".to_owned(),
+            seeds => format!(", mean over {seeds} seeds"),
+        });
+        Finding { spread: found.deviation, seeds: Some(found.seeds), ..finding }
     }
 
     fn found(&self, value: f64, holds: bool) -> Finding {
-        Finding { value: Some(value), state: decide(holds), ..self.not_run() }
+        Finding { value: Some(value), state: decide(holds), ..self.not_tested() }
     }
 
     /// Decides the check.
     pub(super) fn find(&self, claim: &str, selection: &Selection<'_>) -> Result<Finding, Error> {
         let wrong = |reason: String| Error::Claim { claim: claim.to_owned(), reason };
         match self {
-            Self::AccuracyLead { of, over, group, epoch, bound } => {
-                self.accuracy_lead(selection, (of, over), group, *epoch, *bound)
+            Self::Lead { of, over, on, bound } => {
+                let pairs = over.iter().map(|other| (of.as_str(), other.as_str())).collect::<Vec<_>>();
+                Ok(self.compared(on, on.least_lead(selection, &pairs)?, |lead| lead > *bound))
+            }
+            Self::Order { tiers, on, bound } => {
+                let pairs = tiers.windows(2).flat_map(|pair| {
+                    pair[0].iter().flat_map(move |better| pair[1].iter().map(move |worse| (better.as_str(), worse.as_str())))
+                });
+                Ok(self.compared(on, on.least_lead(selection, &pairs.collect::<Vec<_>>())?, |lead| lead > *bound))
+            }
+            Self::Alike { of, on, bound } => {
+                Ok(self.compared(on, on.largest_difference(selection, of)?, |difference| difference <= *bound))
+            }
+            Self::Evener { of, over, on, bound } => {
+                Ok(self.compared(on, on.evenness_lead(selection, of, over)?, |lead| lead > *bound))
+            }
+            Self::DepthSpeedsUp { of, shallow, deep, on, fraction, bound } => {
+                Ok(self.compared(on, on.epochs_saved(selection, of, (shallow, deep), *fraction)?, |saved| saved > *bound))
+            }
+            Self::LeadGrows { of, over, from, to, on, bound } => {
+                Ok(self.compared(on, on.lead_growth(selection, of, over, (from, to))?, |growth| growth > *bound))
             }
             Self::StoppingLead { of, over, score, data, basis, bound } => {
-                let run = selection.single()?;
-                let metric = format!("best_{score}");
-                let find = |rule: &String, basis: &str| {
-                    let contender = CONTENDERS.into_iter().find(|known| known.rule == rule && known.basis == basis);
-                    contender.map(|contender| stops(run, contender, data, &metric)).filter(|stops| !stops.is_empty())
-                };
-                // The leader's path does not depend on the directions: it was run in random ones.
-                let (Some(ours), Some(others)) =
-                    (find(of, "rotated"), over.iter().map(|rule| find(rule, basis)).collect::<Option<Vec<_>>>())
-                else {
-                    return Ok(self.not_run());
-                };
-                let leads: Option<Vec<Spread>> = others.iter().map(|others| lead(&ours, others)).collect();
-                let Some(least) = leads.and_then(|leads| leads.into_iter().min_by(|a, b| a.mean.total_cmp(&b.mean))) else {
-                    return Ok(self.not_run());
-                };
-                let mut finding = Finding { spread: least.deviation, ..self.found(least.mean, least.mean > *bound) };
-                finding.quantity.push_str(&format!(", mean over {} seeds", least.seeds));
-                Ok(finding)
+                self.stopping_lead(selection, (of, over), score, (data, basis), *bound)
             }
             Self::EqualSlopes { of, split, bound } => {
                 let value = Components::of(selection, of, split)?
@@ -318,6 +440,7 @@ impl Check {
                     quantity: found.quantity.to_owned(),
                     value: found.value,
                     spread: None,
+                    seeds: None,
                     bound: found.bound,
                     state: decide(found.pass),
                 })
@@ -325,120 +448,33 @@ impl Check {
         }
     }
 
-    fn accuracy_lead(
+    fn stopping_lead(
         &self,
         selection: &Selection<'_>,
         (of, over): (&String, &[String]),
-        group: &str,
-        epoch: f64,
+        score: &str,
+        (data, basis): (&str, &str),
         bound: f64,
     ) -> Result<Finding, Error> {
-        let rules = selection.rules()?;
-        let epochs = training::epochs(&rules, group);
-        let Some(measured) = training::nearest(&epochs, epoch) else {
-            return Err(selection.missing(format!("record with split `test`, metric `accuracy`, group `{group}`")));
-        };
-        let runs = |key: &String| rules.iter().find(|rule| rule.key == key).map(|rule| rule.runs.as_slice());
-        let ended = epochs.last().is_none_or(|&last| last < epoch - 1e-6);
-        let (Some(ours), Some(others)) = (runs(of), over.iter().map(runs).collect::<Option<Vec<_>>>()) else {
-            return Ok(self.not_run());
-        };
-        if ended {
-            return Ok(self.not_run());
-        }
-        // The strongest of the others decides. A rule without any measurement there diverged in every seed: then nothing is shown.
-        let leads: Option<Vec<Spread>> = others.iter().map(|others| Spread::of(&paired(ours, others, group, measured))).collect();
-        let weakest = leads.and_then(|leads| leads.into_iter().min_by(|a, b| a.mean.total_cmp(&b.mean)));
-        let mut finding = match weakest {
-            Some(lead) => Finding { spread: lead.deviation, ..self.found(lead.mean, lead.mean > bound) },
-            None => Finding { state: State::Fails, ..self.not_run() },
-        };
-        let asked = format!("after {}", count_epochs(epoch));
-        finding.quantity = finding.quantity.replace(&asked, &format!("after {}", count_epochs(measured)));
-        if let Some(lead) = weakest {
-            finding.quantity.push_str(&match lead.seeds {
-                1 => ", one seed".to_owned(),
-                seeds => format!(", mean over {seeds} seeds"),
-            });
-        }
-        Ok(finding)
-    }
-}
-
-/// Differences in accuracy at one epoch, seed by seed.
-fn paired(ours: &[&Run], others: &[&Run], group: &str, epoch: f64) -> Vec<f64> {
-    let pairs = ours.iter().filter_map(|run| Some((run, others.iter().find(|other| other.header.seed == run.header.seed)?)));
-    pairs.filter_map(|(a, b)| Some(training::accuracy_at(a, group, epoch)? - training::accuracy_at(b, group, epoch)?)).collect()
-}
-
-/// The trajectories of F2 under one rule.
-struct Components {
-    /// `α_c` over time, by component.
-    paths: Vec<Vec<Pair>>,
-    priors: Vec<f64>,
-    limits: Vec<f64>,
-}
-
-impl Components {
-    fn of(selection: &Selection<'_>, rule: &str, split: &str) -> Result<Self, Error> {
         let run = selection.single()?;
-        let priors = selection.by_index(run, "mixture", "prior")?;
-        let limits = selection.by_index(run, "mixture", "limit")?;
-        if limits.len() != priors.len() {
-            return Err(selection.missing(format!("limit for each of the {} priors", priors.len())));
-        }
-        let paths = (0..priors.len())
-            .map(|component| {
-                let group = component.to_string();
-                selection.over_time(run, Of { optimizer: rule, split, metric: "alpha", group: &group })
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { paths, priors, limits })
-    }
-
-    /// Largest (max − min)/mean of the components over the times at which none is above nine tenths of its limit.
-    fn unevenness(&self) -> Option<f64> {
-        let times = self.paths.first()?.iter().map(|point| point.0).filter(|&time| time > 0.0);
-        times
-            .filter_map(|time| self.paths.iter().map(|path| interpolate(path, time)).collect::<Option<Vec<f64>>>())
-            .filter(|alphas| alphas.iter().zip(&self.limits).all(|(alpha, limit)| *alpha <= 0.9 * limit))
-            .filter_map(|alphas| {
-                let mean = alphas.iter().sum::<f64>() / alphas.len() as f64;
-                let low = alphas.iter().copied().fold(f64::INFINITY, f64::min);
-                let high = alphas.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-                (mean > 0.0).then(|| (high - low) / mean)
-            })
-            .max_by(f64::total_cmp)
-    }
-
-    /// When a component reaches a fraction of its limit; the last time if it does not.
-    fn time_to(&self, component: usize, fraction: f64) -> f64 {
-        let path = &self.paths[component];
-        let goal = fraction * self.limits[component];
-        let Some(index) = path.iter().position(|point| point.1 >= goal) else {
-            return path.last().map_or(0.0, |point| point.0);
+        let metric = format!("best_{score}");
+        let find = |rule: &String, basis: &str| {
+            let contender = CONTENDERS.into_iter().find(|known| known.rule == rule && known.basis == basis);
+            contender.map(|contender| stops(run, contender, data, &metric)).filter(|stops| !stops.is_empty())
         };
-        let (t1, a1) = path[index];
-        match index.checked_sub(1).map(|before| path[before]) {
-            Some((t0, a0)) if a1 > a0 => t0 + (t1 - t0) * (goal - a0) / (a1 - a0),
-            _ => t1,
-        }
-    }
-
-    /// Over neighbours in the order of the priors, the smallest time of the rarer by the time of the more frequent class.
-    fn smallest_time_ratio(&self, fraction: f64) -> Option<f64> {
-        let mut order: Vec<usize> = (0..self.priors.len()).collect();
-        order.sort_by(|&a, &b| self.priors[b].total_cmp(&self.priors[a]));
-        order
-            .windows(2)
-            .filter(|pair| self.priors[pair[0]] > self.priors[pair[1]])
-            .map(|pair| self.time_to(pair[1], fraction) / self.time_to(pair[0], fraction))
-            .min_by(f64::total_cmp)
-    }
-
-    /// Largest relative distance from the limit at the last time.
-    fn distance(&self) -> f64 {
-        let ends = self.paths.iter().filter_map(|path| path.last());
-        ends.zip(&self.limits).map(|(end, limit)| (end.1 / limit - 1.0).abs()).fold(0.0, f64::max)
+        // The leader's path does not depend on the directions: it was run in random ones.
+        let (Some(ours), Some(others)) =
+            (find(of, "rotated"), over.iter().map(|rule| find(rule, basis)).collect::<Option<Vec<_>>>())
+        else {
+            return Ok(self.not_tested());
+        };
+        let leads: Option<Vec<Spread>> = others.iter().map(|others| lead(&ours, others)).collect();
+        let Some(least) = leads.and_then(|leads| leads.into_iter().min_by(|a, b| a.mean.total_cmp(&b.mean))) else {
+            return Ok(self.not_tested());
+        };
+        let seeds = Some(least.seeds);
+        let mut finding = Finding { spread: least.deviation, seeds, ..self.found(least.mean, least.mean > bound) };
+        finding.quantity.push_str(&format!(", mean over {} seeds", least.seeds));
+        Ok(finding)
     }
 }

@@ -1,7 +1,8 @@
 //! The claims of the paper, and what the stored runs say about them.
 //!
 //! `paper/claims.toml` states each claim with one check over stored runs; [`evaluate`] reads it together with the runs. Nothing is
-//! run for a claim: one whose experiment has no runs is "not run".
+//! run for a claim: one whose experiment has no runs, or not at this scale, is "not tested here". [`compare`] says of two evaluations
+//! whether their numbers agree.
 //!
 //! ```
 //! use isorate_figures::claims::{State, evaluate};
@@ -16,11 +17,14 @@
 //!     check = { kind = "theory-check", check = "thm1-minority" }
 //! "#;
 //! let states = evaluate(text, &[])?;
-//! assert_eq!(states[0].state, State::NotRun);
+//! assert_eq!(states[0].state, State::NotTested);
 //! # Ok::<(), isorate_figures::Error>(())
 //! ```
 
+mod agreement;
 mod check;
+mod components;
+mod measured;
 mod splice;
 
 use std::collections::BTreeSet;
@@ -28,7 +32,9 @@ use std::collections::BTreeSet;
 use isorate_results::Run;
 use serde::{Deserialize, Serialize};
 
+pub use agreement::{Agreement, Tolerance, Verdict, agreement_table, compare};
 pub use check::Check;
+pub use measured::Measured;
 pub use splice::{BEGIN, END, splice};
 
 use crate::select::Selection;
@@ -51,33 +57,36 @@ pub struct Claim {
     pub command: String,
     /// What must be true of the runs.
     pub check: Check,
+    /// How far a rerun may be from stored results and still agree with them; without it, only the state must be the same.
+    #[serde(default)]
+    pub tolerance: Option<Tolerance>,
 }
 
 /// What the runs say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum State {
     /// The check is met.
-    #[serde(rename = "holds")]
-    Holds,
+    #[serde(rename = "reproduced")]
+    Reproduced,
     /// The check is not met.
-    #[serde(rename = "fails")]
-    Fails,
+    #[serde(rename = "not reproduced")]
+    NotReproduced,
     /// There are no runs that could decide it.
-    #[serde(rename = "not run")]
-    NotRun,
+    #[serde(rename = "not tested here")]
+    NotTested,
 }
 
 impl std::fmt::Display for State {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(match self {
-            Self::Holds => "holds",
-            Self::Fails => "fails",
-            Self::NotRun => "not run",
+            Self::Reproduced => "reproduced",
+            Self::NotReproduced => "not reproduced",
+            Self::NotTested => "not tested here",
         })
     }
 }
 
-/// A claim with what the runs say about it. As JSON it has all fields but the command; missing numbers are null.
+/// A claim with what the runs say about it. As JSON it has all fields but the last three; missing numbers are null.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ClaimState {
     /// Its name.
@@ -103,6 +112,12 @@ pub struct ClaimState {
     /// The command that runs the experiment and draws the figure.
     #[serde(skip)]
     pub command: String,
+    /// Over how many seeds `value` is a mean, where it is one.
+    #[serde(skip)]
+    pub seeds: Option<usize>,
+    /// How far a rerun may be from these numbers and still agree.
+    #[serde(skip)]
+    pub tolerance: Option<Tolerance>,
 }
 
 /// Reads a file of claims.
@@ -136,6 +151,7 @@ pub fn parse(text: &str) -> Result<Vec<Claim>, Error> {
             return Err(wrong(format!("the figure `{figure}` shows the experiment `{shown}`, not `{named}`")));
         }
         claim.check.validate().map_err(wrong)?;
+        claim.tolerance.map_or(Ok(()), Tolerance::validate).map_err(wrong)?;
         claims.push(claim);
     }
     Ok(claims)
@@ -153,7 +169,7 @@ pub fn evaluate(text: &str, runs: &[Run]) -> Result<Vec<ClaimState>, Error> {
 fn state(claim: Claim, runs: &[Run]) -> Result<ClaimState, Error> {
     let (scale, finding) = match Selection::new(&claim.id, &claim.experiment, runs) {
         Ok(selection) => (Some(selection.scale().to_owned()), claim.check.find(&claim.id, &selection)?),
-        Err(Error::NoRuns { .. }) => (None, claim.check.not_run()),
+        Err(Error::NoRuns { .. }) => (None, claim.check.not_tested()),
         Err(error) => return Err(error),
     };
     let finite = |number: Option<f64>| number.filter(|number| number.is_finite());
@@ -163,12 +179,14 @@ fn state(claim: Claim, runs: &[Run]) -> Result<ClaimState, Error> {
         value: finite(finding.value),
         spread: finite(finding.spread),
         bound: finite(finding.bound),
-        scale: scale.filter(|_| finding.state != State::NotRun),
+        scale: scale.filter(|_| finding.state != State::NotTested),
         id: claim.id,
         statement: claim.statement,
         experiment: claim.experiment,
         figure: claim.figure,
         command: claim.command,
+        seeds: finding.seeds,
+        tolerance: claim.tolerance,
     })
 }
 
@@ -199,11 +217,11 @@ pub fn table(states: &[ClaimState]) -> Table {
     let two = |title: &str, align, second: &str| Column { title: title.into(), align, fields: vec![title.into(), second.into()] };
     Table {
         caption: format!(
-            "{} claims: {} hold, {} fail, {} not run.",
+            "{} claims: {} reproduced, {} not reproduced, {} not tested here.",
             states.len(),
-            count(State::Holds),
-            count(State::Fails),
-            count(State::NotRun)
+            count(State::Reproduced),
+            count(State::NotReproduced),
+            count(State::NotTested)
         ),
         columns: vec![
             Column::new("claim", Align::Wrapped),

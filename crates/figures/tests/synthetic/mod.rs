@@ -7,6 +7,8 @@ use std::path::Path;
 use isorate_results::{Header, Outcome, Provenance, Record, Run, Store};
 use serde_json::{Value, json};
 
+pub mod training;
+
 pub fn run(experiment: &str, seed: u64, spec: Value, records: Vec<Record>) -> Run {
     let header = Header::new(experiment, "default", seed, spec, Provenance::default()).unwrap();
     Run::new(header, Outcome::Finished, records)
@@ -43,7 +45,8 @@ pub fn frozen() -> Vec<Run> {
     let mut experiments: Vec<&str> = isorate_figures::catalogue().map(|entry| entry.experiment).collect();
     experiments.sort_unstable();
     experiments.dedup();
-    experiments.retain(|experiment| !["a1", "b3", "b4", "f1", "f2", "f4", "f5", "t1"].contains(experiment));
+    let made = ["a1", "b3", "b4", "b7", "b8", "f1", "f2", "f3", "f4", "f5", "f6-networks", "f7", "f8", "f9", "t1"];
+    experiments.retain(|experiment| !made.contains(experiment));
     let mut runs = Vec::new();
     for experiment in experiments {
         let mut files: Vec<_> = fs_err::read_dir(folder.join(experiment)).unwrap().map(|file| file.unwrap().path()).collect();
@@ -59,13 +62,14 @@ pub fn frozen() -> Vec<Run> {
 pub fn training_run(optimizer: &str, seed: u64) -> Run {
     let spec = json!({
         "scale": "default",
-        "data": { "name": "colored-mnist", "source": "embedded", "correlation": 0.99, "train": 4000, "validation": 1000, "test": 2000 },
-        "model": { "kind": "mlp", "widths": [2352, 200, 10] },
-        "optimizer": { "key": optimizer, "lr": 0.02 },
+        "kind": "training", "case": "colored-mnist",
+        "data": { "set": "colored", "source": "embedded", "correlation": 0.99, "train": 4000, "validation": 1000, "test": 2000 },
+        "model": { "name": "mlp", "hidden": [200] },
+        "optimizer": { "key": optimizer, "step_size": 0.02, "grid": [0.005, 0.01, 0.02, 0.05, 0.1], "selection": "both" },
         "epochs": EPOCHS, "batch_size": 128, "seed": seed,
     });
     let (end, slow, quick) = shape(optimizer);
-    let key = optimizer.bytes().fold(0, |sum, byte| 31 * sum + u64::from(byte));
+    let key = optimizer.bytes().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
     let mut records = Vec::new();
     for step in (0..=EPOCHS * STEPS_PER_EPOCH).filter(|step| step % 14 == 0) {
         let epoch = step as f64 / STEPS_PER_EPOCH as f64;
@@ -81,6 +85,11 @@ pub fn training_run(optimizer: &str, seed: u64) -> Run {
         records.push(record("test", "accuracy", "majority", majority));
         records.push(record("test", "accuracy", "all", 0.5 * (minority + majority)));
         records.push(record("train", "loss", "all", 2.3 * (-epoch).exp()));
+        records.extend(
+            training::mechanism(optimizer, epoch)
+                .iter()
+                .map(|(split, metric, group, value)| record(split, metric, group, *value)),
+        );
     }
     run("f1", seed, spec, records)
 }
@@ -112,7 +121,7 @@ pub fn moments_run() -> Run {
     }
     let residual = Record::at_step(0).of("data").split("train").metric("condition1_residual").group("all").value(0.137);
     records.push(residual);
-    run("f1", 0, json!({ "moments": true }), records)
+    run("f1", 0, json!({ "kind": "moments", "case": "colored-mnist" }), records)
 }
 
 pub fn f1(optimizers: &[&str], seeds: u64) -> Vec<Run> {
