@@ -98,8 +98,8 @@ impl Normalization {
         Self { mean: vec![0.485, 0.456, 0.406], std: vec![0.229, 0.224, 0.225] }
     }
 
-    /// Normalizes planar images of `channels × height × width` values each, one after another.
-    pub(crate) fn apply(&self, plane: usize, images: &mut [f32]) {
+    /// Normalizes planar images of `channels × plane` values each, one after another.
+    pub fn apply(&self, plane: usize, images: &mut [f32]) {
         for planes in images.chunks_exact_mut(plane * self.mean.len()) {
             for ((plane, mean), std) in planes.chunks_exact_mut(plane).zip(&self.mean).zip(&self.std) {
                 for value in plane {
