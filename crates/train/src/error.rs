@@ -24,6 +24,12 @@ pub enum Error {
     /// The user asked to stop; everything that was finished is in the store.
     #[error("interrupted; what was finished is kept")]
     Interrupted,
+    /// A run cannot be made as it was described.
+    #[error("{0}")]
+    Run(String),
+    /// Weights could not be read or written.
+    #[error(transparent)]
+    Weights(#[from] isorate_models::Error),
     /// Data could not be read or built.
     #[error(transparent)]
     Data(#[from] isorate_data::DataError),

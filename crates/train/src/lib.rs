@@ -6,17 +6,23 @@
 
 #![allow(clippy::doc_markdown, reason = "formulas such as Σ_yx are set as in the paper")]
 
-mod colored;
+mod decode;
 mod diagnosis;
 mod error;
 mod evaluate;
-#[cfg_attr(not(test), expect(dead_code, reason = "the training loop is to call it"))]
+mod inputs;
 mod learned;
-#[cfg_attr(not(test), expect(dead_code, reason = "the training loop is to call it"))]
 mod logistic;
+mod mechanism;
+mod memory;
 mod moments;
+mod network;
 mod plan;
+mod pretraining;
 mod runner;
+mod saved;
+mod sets;
+mod source;
 mod spec;
 mod theory;
 mod training;
@@ -25,7 +31,7 @@ mod tuning;
 pub use diagnosis::{DiagnosisConfig, DiagnosisReport, EqualLoss, GapReport, Source, diagnose};
 pub use error::{Error, Stop};
 pub use plan::{Task, plan, plan_tuning};
-pub use runner::{Event, Runner};
+pub use runner::{Event, Runner, State};
 pub use spec::{Experiment, Kind, Scale, Training, unknown};
 pub use theory::{Theory, check_run};
-pub use tuning::{Choice, Tuned, choose};
+pub use tuning::{Choice, Grids, Tuned, choose};

@@ -1,16 +1,20 @@
 //! Takes from the store what is finished and computes the rest.
 
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use isorate_optim::OpenDevice;
 use isorate_results::{Error as StoreError, Outcome, Provenance, Record, Run, Store};
 
-use crate::colored::DataCache;
 use crate::plan::Work;
-use crate::{Error, Stop, Task};
+use crate::saved::Saved;
+use crate::sets::DataCache;
+use crate::source;
+use crate::training::Session;
+use crate::{Error, Stop, Task, memory};
 
 /// What happened, for whoever watches.
 #[derive(Debug)]
@@ -28,6 +32,8 @@ pub enum Event<'a> {
         total: usize,
         /// Runs found in the store.
         found: usize,
+        /// What the others take, by the time that runs of the same case and optimizer took; none if there is no such run for one.
+        left: Option<Duration>,
     },
     /// A run goes on: `done` of `total` steps.
     Step {
@@ -62,6 +68,12 @@ pub struct Runner<'a> {
     /// Runs made at the same time on the CPU, each on a thread of its own. Another device has one at a time: candle's CUDA
     /// devices do not order what several threads do with the same data.
     pub workers: usize,
+    /// Where initial weights and unfinished runs are kept.
+    pub work: &'a Path,
+    /// How often an unfinished run is written there.
+    pub save_every: Duration,
+    /// Whether runs that failed are made again.
+    pub again: bool,
     /// Hears of every event, from any thread.
     pub watch: &'a (dyn Fn(Event) + Sync),
 }
@@ -70,7 +82,11 @@ pub struct Runner<'a> {
 pub(crate) struct Product {
     pub(crate) outcome: Outcome,
     pub(crate) records: Vec<Record>,
-    pub(crate) notes: std::collections::BTreeMap<String, String>,
+    pub(crate) notes: BTreeMap<String, String>,
+    /// Updates made.
+    pub(crate) steps: u64,
+    /// Time inside them, seconds.
+    pub(crate) train_seconds: f64,
 }
 
 impl Runner<'_> {
@@ -83,7 +99,8 @@ impl Runner<'_> {
     pub fn ensure(&self, tasks: &[Task]) -> Result<Vec<Run>, Error> {
         let mut runs = self.find(tasks)?;
         let missing: Vec<usize> = (0..tasks.len()).filter(|&i| runs[i].is_none()).collect();
-        (self.watch)(Event::Planned { total: tasks.len(), found: tasks.len() - missing.len() });
+        let left = self.left(tasks, &runs);
+        (self.watch)(Event::Planned { total: tasks.len(), found: tasks.len() - missing.len(), left });
         let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
         let cache = DataCache::default();
         let results: Mutex<Vec<(usize, Result<Run, Error>)>> = Mutex::default();
@@ -120,6 +137,7 @@ impl Runner<'_> {
                     return Ok(None);
                 }
                 match self.store.read(&task.experiment, &id) {
+                    Ok(run) if self.again && matches!(run.outcome, Outcome::Failed { .. }) => Ok(None),
                     Ok(run) => Ok(Some(run)),
                     Err(error @ StoreError::Unreadable { .. }) => {
                         let aside = self.store.set_aside(&task.experiment, &id)?;
@@ -132,23 +150,66 @@ impl Runner<'_> {
             .collect()
     }
 
+    /// What is left of each task, in their order.
+    ///
+    /// # Errors
+    /// What reading the store can raise.
+    pub fn states(&self, tasks: &[Task]) -> Result<Vec<State>, Error> {
+        let runs = self.find(tasks)?;
+        let state = |(task, run): (&Task, Option<Run>)| -> Result<State, Error> {
+            Ok(match run {
+                Some(run) => State::There(run.outcome),
+                None => State::Missing { step: Saved::new(self.work, &task.header(Provenance::default())?.run_id).step() },
+            })
+        };
+        tasks.iter().zip(runs).map(state).collect()
+    }
+
+    /// What the missing runs take.
+    fn left(&self, tasks: &[Task], runs: &[Option<Run>]) -> Option<Duration> {
+        let mut known: BTreeMap<(&str, &str), (f64, u32)> = BTreeMap::new();
+        for (task, run) in tasks.iter().zip(runs) {
+            if let Some(run) = run.as_ref().filter(|run| run.outcome == Outcome::Finished) {
+                let (seconds, count) = known.entry(task.kind()).or_default();
+                *seconds += run.header.provenance.wall_seconds;
+                *count += 1;
+            }
+        }
+        let missing = tasks.iter().zip(runs).filter(|(_, run)| run.is_none());
+        let seconds: f64 = missing
+            .map(|(task, _)| known.get(&task.kind()).map(|(seconds, count)| seconds / f64::from(*count)))
+            .sum::<Option<_>>()?;
+        Duration::try_from_secs_f64(seconds / self.workers() as f64).ok()
+    }
+
     fn make(&self, task: &Task, cache: &DataCache) -> Result<Run, Error> {
         self.stop.check()?;
         let start = Instant::now();
+        memory::forget_peak();
+        let header = task.header(Provenance::default())?;
         let step = |done, total| (self.watch)(Event::Step { task, done, total });
+        let session = Session {
+            cache,
+            device: &self.device.device,
+            stop: self.stop,
+            progress: &step,
+            work: self.work,
+            save_every: self.save_every,
+        };
         let product = match &task.work {
             // Several runs at a time use the cores better than one run with several threads: most operations of a small
             // network are too short to be split.
-            Work::Training(run) if self.workers() > 1 => {
-                single_threaded(|| run.execute(cache, &self.device.device, self.stop, &step))?
-            }
-            Work::Training(run) => run.execute(cache, &self.device.device, self.stop, &step)?,
+            Work::Training(run) if self.workers() > 1 => single_threaded(|| run.execute(&header.run_id, &session))?,
+            Work::Training(run) => run.execute(&header.run_id, &session)?,
             // A sum that is split over threads depends, in its last bits, on their number.
             Work::Moments(run) => single_threaded(|| run.execute())?,
             Work::Theory(run) => run.execute()?,
         };
         let mut provenance = self.provenance.clone();
         provenance.wall_seconds = start.elapsed().as_secs_f64();
+        provenance.steps = product.steps;
+        provenance.train_seconds = product.train_seconds;
+        provenance.peak_memory_bytes = memory::peak();
         provenance.threads = match &task.work {
             Work::Moments(_) => 1,
             Work::Training(_) if self.workers() > 1 => 1,
@@ -159,8 +220,8 @@ impl Runner<'_> {
             Work::Moments(_) | Work::Theory(_) => "cpu".into(),
         };
         provenance.data = match &task.work {
-            Work::Training(run) => run.data.digits.checksums().clone(),
-            Work::Moments(run) => run.data.digits.checksums().clone(),
+            Work::Training(run) => source::checksums(&run.data.sources),
+            Work::Moments(run) => source::checksums(&run.data.sources),
             Work::Theory(run) => run.checksums(),
         };
         let mut run = Run::new(task.header(provenance)?, product.outcome, product.records);
@@ -170,6 +231,18 @@ impl Runner<'_> {
         (self.watch)(Event::Finished { task, outcome: &run.outcome, seconds });
         Ok(run)
     }
+}
+
+/// Whether a run is in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is, and ended so.
+    There(Outcome),
+    /// It is not; an interrupted one goes on after a step.
+    Missing {
+        /// Steps that an interrupted run had made.
+        step: Option<u64>,
+    },
 }
 
 /// Runs `work` in a rayon pool of one thread, so that nothing inside it is split over threads.

@@ -1,5 +1,7 @@
 //! Specification files: their form, and every rule they must keep.
 
+pub(crate) mod data;
+pub(crate) mod model;
 mod training;
 
 use std::path::Path;
@@ -8,8 +10,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::training::MlpSpec;
-pub use self::training::{Activation, OptimizerSpec, Training, TrainingScale};
+pub(crate) use self::training::{Case, ScheduleName};
+pub use self::training::{OptimizerSpec, Training, TrainingScale};
 use crate::Error;
 use crate::theory::{self, Theory};
 
@@ -102,6 +104,7 @@ impl Experiment {
         let Head { title, kind } = context.toml(text)?;
         let kind = match kind.as_str() {
             "training" => {
+                context.names(text)?;
                 let training: Training = context.toml(text)?;
                 training.check(&context)?;
                 Kind::Training(Box::new(training))
@@ -144,6 +147,27 @@ impl<'a> Context<'a> {
     pub(crate) fn toml<T: DeserializeOwned>(&self, text: &str) -> Result<T, Error> {
         toml::from_str(text)
             .map_err(|error| Error::Parse { file: self.file.to_owned(), message: error.to_string().trim_end().to_owned() })
+    }
+
+    /// Fails with the nearest name for a set or a network that does not exist, where TOML's own message would list variants.
+    fn names(&self, text: &str) -> Result<(), Error> {
+        let table: toml::Table = self.toml(text)?;
+        let scales = table.get("scale").and_then(toml::Value::as_table);
+        for (scale, settings) in scales.into_iter().flatten() {
+            let cases = settings.get("cases").and_then(toml::Value::as_array);
+            for (i, case) in cases.into_iter().flatten().enumerate() {
+                let key = case.get("key").and_then(toml::Value::as_str).map_or_else(|| i.to_string(), str::to_owned);
+                for (part, name, what, known) in
+                    [("data", "set", "data set", data::DataSpec::known()), ("model", "name", "model", model::ModelSpec::known())]
+                {
+                    let found = case.get(part).and_then(|part| part.get(name)).and_then(toml::Value::as_str);
+                    if let Some(found) = found.filter(|found| !known.contains(found)) {
+                        return Err(self.error(&format!("scale.{scale}.cases.{key}.{part}.{name}"), unknown(what, found, known)));
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn positive(&self, setting: &str, value: f64) -> Result<(), Error> {

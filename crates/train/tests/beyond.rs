@@ -22,6 +22,9 @@ fn smoke(text: &str) -> Run {
         stop: &stop,
         device: DeviceChoice::Cpu.open(),
         workers: 1,
+        work: folder.path(),
+        save_every: std::time::Duration::MAX,
+        again: false,
         watch: &|_| {},
     };
     runner.ensure(&tasks).unwrap().remove(0)

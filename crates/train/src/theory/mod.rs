@@ -220,7 +220,7 @@ impl ScaledTheory {
 
     pub(crate) fn execute(&self) -> Result<Product, Error> {
         let Findings { records, notes } = self.run().execute(&self.images)?;
-        Ok(Product { outcome: Outcome::Finished, records, notes })
+        Ok(Product { outcome: Outcome::Finished, records, notes, steps: 0, train_seconds: 0.0 })
     }
 }
 
