@@ -75,6 +75,17 @@ pub struct Places {
     pub experiments: PathBuf,
 }
 
+/// Where unfinished runs are kept, and how often they are written there.
+#[derive(Args)]
+pub struct Unfinished {
+    /// Folder for unfinished runs and for weights that fine-tuning starts from
+    #[arg(long, value_name = "DIR", default_value = ".isorate/work")]
+    pub work: PathBuf,
+    /// Seconds after which an unfinished run is written down again; an interrupted run goes on from there
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub save_every: u64,
+}
+
 /// Run what is missing, then draw every figure and table
 ///
 /// Finished runs are taken from the results folder and never made again. Files are written whole or not at all.
@@ -101,6 +112,8 @@ pub struct Figures {
     /// Draw from the frozen results in figures/results, and run nothing
     #[arg(long, conflicts_with = "store")]
     pub frozen: bool,
+    #[command(flatten)]
+    pub unfinished: Unfinished,
     #[command(flatten)]
     pub places: Places,
 }
@@ -251,6 +264,10 @@ pub enum CsvFormat {
 }
 
 /// Run one experiment into the results folder
+///
+/// Says first what is left and, where runs of the same kind are there, how long it takes. Finished runs are taken from the folder. A run
+/// that was interrupted, by Ctrl-C or by force, goes on from where it was written last, to the same numbers. A run that diverged or failed is
+/// a result like any other.
 #[derive(Args)]
 #[command(after_help = "Example:\n  isorate run paper/experiments/f1.toml --scale smoke")]
 pub struct Run {
@@ -268,9 +285,14 @@ pub struct Run {
     /// Do only part I of N of the runs, I from 1
     #[arg(long, value_name = "I/N", value_parser = parse_shard)]
     pub shard: Option<Shard>,
-    /// Go on after an interruption; finished runs are always kept, with or without this
+    /// Go on after an interruption, and make runs that failed again; finished runs are always kept, with or without this
     #[arg(long)]
     pub resume: bool,
+    /// Only list the runs: there, interrupted or missing
+    #[arg(long)]
+    pub list: bool,
+    #[command(flatten)]
+    pub unfinished: Unfinished,
     /// Folder of the results
     #[arg(long, value_name = "DIR", default_value = ".isorate/results")]
     pub store: PathBuf,
@@ -294,13 +316,13 @@ fn parse_shard(text: &str) -> Result<Shard, String> {
 /// Choose every optimizer's step size on validation data
 ///
 /// Runs the grid of step sizes for the tuning seeds, then writes the choices beside the specification: `f1.toml` has
-/// `f1.tuned.toml`. Test data take no part in the choice.
+/// `f1.tuned.toml`. A grid whose best step size is at its edge is made wider, up to four times. Test data take no part in the choice.
 #[derive(Args)]
 #[command(after_help = "Example:\n  isorate tune paper/experiments/f1.toml")]
 pub struct Tune {
-    /// The specification
+    /// The specifications; if none is named, every one in paper/experiments that has step sizes to choose
     #[arg(value_name = "FILE")]
-    pub file: PathBuf,
+    pub files: Vec<PathBuf>,
     /// How much to compute
     #[arg(long, value_enum, default_value = "default")]
     pub scale: Scale,
@@ -309,6 +331,8 @@ pub struct Tune {
     /// Device that networks are trained on: cpu, cuda, cuda:N, metal, metal:N or auto
     #[arg(long, value_name = "DEVICE", default_value = "cpu")]
     pub device: DeviceChoice,
+    #[command(flatten)]
+    pub unfinished: Unfinished,
     /// Folder of the results
     #[arg(long, value_name = "DIR", default_value = ".isorate/results")]
     pub store: PathBuf,

@@ -27,6 +27,10 @@ use crate::provenance::provenance;
 
 /// The frozen results of the repository.
 const FROZEN: &str = "figures/results";
+/// The claims of the repository.
+const CLAIMS: &str = "paper/claims.toml";
+/// The specifications of the repository.
+const EXPERIMENTS: &str = "paper/experiments";
 
 static STOP: Stop = Stop::new();
 
@@ -61,30 +65,42 @@ fn open(choice: DeviceChoice) -> OpenDevice {
     open
 }
 
-/// Makes what is missing of the tasks. Ctrl-C stops between two steps; a second one at once.
-fn ensure(
-    experiment: &Experiment,
-    tasks: &[Task],
-    store: &Store,
-    device: &OpenDevice,
-) -> anyhow::Result<Vec<isorate_results::Run>> {
-    // A second handler in the same process is refused; the first one serves.
-    let _ = ctrlc::set_handler(|| {
-        if STOP.check().is_err() {
-            std::process::exit(i32::from(crate::EXIT_INTERRUPTED));
+/// Where runs are made and kept.
+struct Workshop<'a> {
+    store: &'a Store,
+    device: &'a OpenDevice,
+    unfinished: &'a args::Unfinished,
+    /// Whether runs that failed are made again.
+    again: bool,
+}
+
+impl Workshop<'_> {
+    /// Makes what is missing of the tasks. Ctrl-C stops between two steps; a second one at once.
+    fn ensure(&self, experiment: &Experiment, tasks: &[Task]) -> anyhow::Result<Vec<isorate_results::Run>> {
+        // A second handler in the same process is refused; the first one serves.
+        let _ = ctrlc::set_handler(|| {
+            if STOP.check().is_err() {
+                std::process::exit(i32::from(crate::EXIT_INTERRUPTED));
+            }
+            STOP.request();
+        });
+        let progress = Progress::new(&experiment.id);
+        Ok(self.runner(&|event| progress.see(&event)).ensure(tasks)?)
+    }
+
+    fn runner<'a>(&'a self, watch: &'a (dyn Fn(isorate_train::Event) + Sync)) -> Runner<'a> {
+        Runner {
+            store: self.store,
+            provenance: provenance(),
+            stop: &STOP,
+            device: self.device.clone(),
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            work: &self.unfinished.work,
+            save_every: std::time::Duration::from_secs(self.unfinished.save_every),
+            again: self.again,
+            watch,
         }
-        STOP.request();
-    });
-    let progress = Progress::new(&experiment.id);
-    let runner = Runner {
-        store,
-        provenance: provenance(),
-        stop: &STOP,
-        device: device.clone(),
-        workers: std::thread::available_parallelism().map_or(1, usize::from),
-        watch: &|event| progress.see(&event),
-    };
-    Ok(runner.ensure(tasks)?)
+    }
 }
 
 /// The runs of the tasks that are in the store; one that cannot be read counts as missing, and is named.
@@ -115,4 +131,13 @@ fn check_writable(folder: &Path) -> anyhow::Result<()> {
 /// The runs of an experiment at the step sizes that were chosen beside its specification.
 fn plan(file: &Path, experiment: &Experiment, scale: args::Scale, origin: &Origin) -> Result<Vec<Task>, Error> {
     isorate_train::plan(experiment, scale.into(), &isorate_train::Tuned::read(file)?, origin)
+}
+
+/// [`plan`], or nothing for an experiment whose step sizes have not been chosen yet.
+fn plan_if_tuned(file: &Path, experiment: &Experiment, scale: args::Scale, origin: &Origin) -> Result<Option<Vec<Task>>, Error> {
+    if isorate_train::Tuned::read(file)?.covers(experiment, scale.into()) {
+        plan(file, experiment, scale, origin).map(Some)
+    } else {
+        Ok(None)
+    }
 }

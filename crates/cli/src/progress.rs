@@ -35,13 +35,18 @@ impl Progress {
 
     pub fn see(&self, event: &Event) {
         match event {
-            Event::Planned { total, found } => {
+            Event::Planned { total, found, left } => {
                 if let Some(bar) = &self.bar {
                     bar.set_length((total - found) as u64 * PARTS);
                     bar.enable_steady_tick(Duration::from_millis(500));
                 }
                 if found < total {
-                    self.line(&format!("{}: {found} of {total} runs are there, {} to make", self.experiment, total - found));
+                    let time = left.map(|left| format!(", about {}", duration(left))).unwrap_or_default();
+                    self.line(&format!(
+                        "{}: {found} of {total} runs are there, {} to make{time}",
+                        self.experiment,
+                        total - found
+                    ));
                 }
             }
             Event::Step { task, done, total } => {
@@ -92,6 +97,15 @@ impl Progress {
             Some(bar) => bar.println(text),
             None => output::message(text),
         }
+    }
+}
+
+/// In the unit that fits.
+fn duration(time: Duration) -> String {
+    match time.as_secs() {
+        0..120 => format!("{} s", time.as_secs().max(1)),
+        seconds @ 120..7200 => format!("{} min", seconds.div_ceil(60)),
+        seconds => format!("{:.1} h", seconds as f64 / 3600.0),
     }
 }
 

@@ -6,7 +6,7 @@ use isorate_figures::claims;
 use isorate_results::{Store, write_atomic};
 use isorate_train::Experiment;
 
-use super::{FROZEN, plan, specification, stored};
+use super::{FROZEN, plan_if_tuned, specification, stored};
 use crate::args::{Claims, Format};
 use crate::{Verdict, output};
 
@@ -18,7 +18,8 @@ pub fn run(arguments: &Claims) -> anyhow::Result<Verdict> {
     for id in experiments {
         let file = specification(&arguments.places.experiments, &id)?;
         let experiment = Experiment::read(&file)?;
-        runs.extend(stored(&plan(&file, &experiment, arguments.scale, &Origin::Embedded)?, &store)?);
+        let tasks = plan_if_tuned(&file, &experiment, arguments.scale, &Origin::Embedded)?;
+        runs.extend(stored(&tasks.unwrap_or_default(), &store)?);
     }
     let states = claims::evaluate(&text, &runs)?;
     let table = claims::table(&states);

@@ -7,7 +7,7 @@ use isorate_results::Store;
 use isorate_train::Experiment;
 use serde::Serialize;
 
-use super::{FROZEN, plan, specification, stored};
+use super::{FROZEN, plan_if_tuned, specification, stored};
 use crate::args::{Costs, Format};
 use crate::{Verdict, output};
 
@@ -34,7 +34,7 @@ pub fn run(arguments: &Costs) -> anyhow::Result<Verdict> {
         }
         let file = specification(&arguments.places.experiments, entry.experiment)?;
         let experiment = Experiment::read(&file)?;
-        let tasks = plan(&file, &experiment, arguments.scale, &Origin::Embedded)?;
+        let tasks = plan_if_tuned(&file, &experiment, arguments.scale, &Origin::Embedded)?.unwrap_or_default();
         let runs = stored(&tasks, &store)?;
         costs.push(Cost {
             experiment: entry.experiment,
