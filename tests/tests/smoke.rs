@@ -42,6 +42,10 @@ fn two_runs_agree_bit_for_bit_whatever_the_threads() {
     assert_eq!(first.stdout.lines().count(), figures.len());
     for ((path, bytes), (other, other_bytes)) in figures.iter().zip(&again) {
         assert_eq!(path, other);
+        // These also show how long training took, and its memory.
+        if ["f3", "t2", "t3", "t7", "t8", "t9"].contains(&path.file_stem().unwrap().to_str().unwrap()) {
+            continue;
+        }
         assert!(bytes == other_bytes, "{} differs between two runs", path.display());
     }
 }
@@ -121,13 +125,15 @@ fn tuning_chooses_on_validation_and_writes_beside_the_specification() {
     let chosen: toml::Table = toml::from_str(&fs_err::read_to_string(&tuned).unwrap()).unwrap();
     let before: toml::Table = toml::from_str(&frozen).unwrap();
     assert_eq!(chosen.keys().collect::<Vec<_>>(), before.keys().collect::<Vec<_>>());
-    for (key, choice) in &chosen {
+    for (key, choice) in chosen["colored-mnist"].as_table().unwrap() {
         let numbers =
             |name: &str| -> Vec<f64> { choice[name].as_array().unwrap().iter().map(|value| value.as_float().unwrap()).collect() };
-        let (step_sizes, scores) = (numbers("step_sizes"), numbers("validation"));
-        let best = scores.iter().copied().fold(f64::MIN, f64::max);
-        let chosen_size = choice["step_size"].as_float().unwrap();
-        let at = step_sizes.iter().position(|size| size.total_cmp(&chosen_size).is_eq()).unwrap();
-        assert!((scores[at] - best).abs() < 1e-12, "{key} did not choose its best");
+        for (step_size, scores) in [("step_size", "average"), ("worst_step_size", "worst")] {
+            let (step_sizes, scores) = (numbers("step_sizes"), numbers(scores));
+            let best = scores.iter().copied().fold(f64::MIN, f64::max);
+            let chosen_size = choice[step_size].as_float().unwrap();
+            let at = step_sizes.iter().position(|size| size.total_cmp(&chosen_size).is_eq()).unwrap();
+            assert!((scores[at] - best).abs() < 1e-12, "{key} did not choose its best");
+        }
     }
 }
