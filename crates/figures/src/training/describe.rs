@@ -85,10 +85,12 @@ fn parts(run: &Run) -> Vec<(&'static str, String)> {
     }
     parts.extend(text("/data/imbalance").map(|law| ("imbalance", imbalance(law))));
     parts.extend(text("/data/source").map(|source| ("source", format!("source: {source}"))));
+    // What the imbalance leaves of the training images is not among the settings.
+    let training = if set == "imbalanced" { "training (before the imbalance)" } else { "training" };
     let sizes: Vec<String> = ["train", "validation", "test"]
         .into_iter()
         .filter_map(|split| number(&format!("/data/{split}")).map(|count| (split, count)))
-        .map(|(split, count)| format!("{} {}", thousands(count), if split == "train" { "training" } else { split }))
+        .map(|(split, count)| format!("{} {}", thousands(count), if split == "train" { training } else { split }))
         .collect();
     if !sizes.is_empty() {
         let rows = match set {
