@@ -162,7 +162,8 @@ def torch_works(torch):
     for rule, dtype in keys:
         if rule != "adam":
             works[f"train/mlp/{rule}{suffix[dtype]}", dtype] = whole_step(networks["mlp"], (rule, dtype))
-    for name, rule in [("resnet18", "sgd"), ("resnet18-narrow", "muon"), ("gpt", "adamw")]:
+    steps = [("resnet18", "sgd"), ("resnet18-narrow", "muon"), ("resnet50", "sgd"), ("gpt", "adamw"), ("bert", "adamw")]
+    for name, rule in steps:
         works[f"train/{name}/forward-backward", "float32"] = gradients(networks[name], True)
         works[f"train/{name}/{rule}", "float32"] = whole_step(networks[name], (rule, "float32"))
     return works
@@ -194,21 +195,41 @@ def torch_networks(torch):
             y += x if self.shortcut is None else self.shortcut(x)
             return functional.relu(y, inplace=True)
 
-    def resnet18(width, channels):
+    class Bottleneck(nn.Module):
+        def __init__(self, inputs, width, stride):
+            super().__init__()
+            self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
+            self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+            self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
+            self.shortcut = None
+            if stride != 1 or inputs != 4 * width:
+                self.shortcut = nn.Sequential(nn.Conv2d(inputs, 4 * width, 1, stride, bias=False), nn.BatchNorm2d(4 * width))
+
+        def forward(self, x):
+            y = functional.relu(self.bn1(self.conv1(x)), inplace=True)
+            y = functional.relu(self.bn2(self.conv2(y)), inplace=True)
+            y = self.bn3(self.conv3(y))
+            y += x if self.shortcut is None else self.shortcut(x)
+            return functional.relu(y, inplace=True)
+
+    def resnet(width, channels, block, blocks, expansion):
         """As torchvision has it, with a 3x3 stem without pooling."""
         layers = [nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         inputs = width
         for stage in range(4):
-            for block in range(2):
-                layers.append(Block(inputs, width << stage, 2 if stage > 0 and block == 0 else 1))
-                inputs = width << stage
+            for i in range(blocks[stage]):
+                layers.append(block(inputs, width << stage, 2 if stage > 0 and i == 0 else 1))
+                inputs = expansion * width << stage
         return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, 10))
 
     def wide():
-        return resnet18(64, 3), torch.randn(64, 3, 32, 32), torch.randint(0, 10, (64,))
+        return resnet(64, 3, Block, [2] * 4, 1), torch.randn(64, 3, 32, 32), torch.randint(0, 10, (64,))
 
     def narrow():
-        return resnet18(16, 1), torch.randn(128, 1, 28, 28), torch.randint(0, 10, (128,))
+        return resnet(16, 1, Block, [2] * 4, 1), torch.randn(128, 1, 28, 28), torch.randint(0, 10, (128,))
+
+    def resnet50():
+        return resnet(64, 3, Bottleneck, [3, 4, 6, 3], 4), torch.randn(32, 3, 32, 32), torch.randint(0, 10, (32,))
 
     class Attention(nn.Module):
         def __init__(self, width, heads):
@@ -240,7 +261,29 @@ def torch_networks(torch):
     def gpt():
         return Transformer(), torch.randint(0, 4096, (32, 64)), torch.randint(0, 4096, (32, 64))
 
-    return {"mlp": mlp, "resnet18": wide, "resnet18-narrow": narrow, "gpt": gpt}
+    class Encoder(nn.Module):
+        """BERT of the size of MiniLM, for 3 classes."""
+
+        def __init__(self, width=384, layers=6, heads=12):
+            super().__init__()
+            tables = [nn.Embedding(count, width) for count in (30522, 512, 2)]
+            self.tables, self.norm = nn.ModuleList(tables), nn.LayerNorm(width)
+            layer = nn.TransformerEncoderLayer(width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True)
+            self.layers = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+            self.pooler, self.head = nn.Linear(width, width), nn.Linear(width, 3)
+
+        def forward(self, ids):
+            words, positions, types = self.tables
+            x = words(ids) + positions.weight[: ids.size(1)] + types(torch.zeros_like(ids))
+            # The mask hides nothing, as no input is padded; a classifier has it all the same.
+            hidden = torch.zeros(ids.shape, dtype=torch.bool)
+            x = self.layers(self.norm(x), src_key_padding_mask=hidden)
+            return self.head(torch.tanh(self.pooler(x[:, 0])))
+
+    def bert():
+        return Encoder(), torch.randint(0, 30522, (8, 128)), torch.randint(0, 3, (8,))
+
+    return {"mlp": mlp, "resnet18": wide, "resnet18-narrow": narrow, "resnet50": resnet50, "gpt": gpt, "bert": bert}
 
 
 def attention(torch, qkv, heads):

@@ -32,7 +32,12 @@ OPERATIONS = {
     "sums": r"isorate_kernels::add",
 }
 # Where no operation of ours is on the stack.
-CANDLE = {"candle's matrix product": r"matmul|MatMul", "candle's zeros": r"zeros", "candle's other operations": r"candle_core::(?!backprop)"}
+CANDLE = {
+    "candle's convolution": r"candle_core::(?:.*::)?conv",
+    "candle's matrix product": r"matmul|MatMul",
+    "candle's zeros": r"zeros",
+    "candle's other operations": r"candle_core::(?!backprop)",
+}
 BACKWARD = re.compile(r"::bwd|backprop|isorate_kernels::graph::(backward|along)")
 
 
@@ -61,6 +66,7 @@ def main():
     parser.add_argument("works", nargs="+", metavar="WORK", help="names of works")
     parser.add_argument("--program", default="target/release/examples/profile", help="the example (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=5, help="of each work (default: %(default)s)")
+    parser.add_argument("--composed", action="store_true", help="with operations composed of candle's own: what was before")
     parser.add_argument("--threads", type=int, default=2, help="threads (default: %(default)s)")
     arguments = parser.parse_args()
     environment = {**os.environ, "RAYON_NUM_THREADS": str(arguments.threads)}
@@ -68,7 +74,7 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             data = f"{folder}/perf.data"
             record = ["perf", "record", "-q", "-F", "500", "-e", "cpu-clock", "--call-graph", "dwarf,32768", "-o", data]
-            run = [*record, arguments.program, work, str(arguments.seconds)]
+            run = [*record, arguments.program, work, str(arguments.seconds), *(["composed"] if arguments.composed else [])]
             count = int(subprocess.run(run, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout)
             samples = collections.defaultdict(list)
             for thread, frames in stacks(data):

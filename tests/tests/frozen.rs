@@ -4,9 +4,6 @@
 
 use isorate_tests::{Workplace, root};
 
-/// Figures and tables of experiments whose step sizes are still to be chosen: nothing is frozen for them.
-const TO_COME: [&str; 5] = ["f8", "f9", "t8", "t9", "t10"];
-
 #[test]
 fn tables() {
     let workplace = Workplace::new();
@@ -33,8 +30,7 @@ fn committed_files_are_current() {
     workplace.succeed(&["figures", "--frozen", "--out", "out"]);
     let drawn = workplace.files("out");
     let list = workplace.succeed(&["figures", "--list"]).stdout;
-    let entries = list.lines().filter(|line| !TO_COME.contains(&line.split(' ').next().unwrap())).count();
-    assert_eq!(drawn.len(), 3 * entries, "three formats of each figure and table");
+    assert_eq!(drawn.len(), 3 * list.lines().count(), "three formats of each figure and table");
     for (path, bytes) in drawn {
         let committed = root().join("figures").join(path.file_name().unwrap());
         let same = fs_err::read(&committed).is_ok_and(|there| there == bytes);
@@ -54,9 +50,8 @@ fn claims() {
         let mut found: Vec<&str> = claim.keys().map(String::as_str).collect();
         found.sort_unstable();
         assert_eq!(found, keys);
-        // Claims about data that are not in the program wait for paper scale, and say so; others for step sizes.
-        let to_come = TO_COME.contains(&claim["experiment"].as_str().unwrap());
-        let waits = claim["statement"].as_str().unwrap().contains("paper scale") || to_come;
+        // Claims about data that are not in the program wait for paper scale, and say so.
+        let waits = claim["statement"].as_str().unwrap().contains("paper scale");
         assert_eq!(claim["state"] == "not tested here", waits, "{}", claim["id"]);
     }
     // An empty store has no results to judge.

@@ -34,7 +34,13 @@ pub fn works() -> Vec<Work> {
     works.extend(operations());
     works.extend([gradients(Network::Mlp, false), gradients(Network::Mlp, true)]);
     works.extend(["sgd", "adamw", "muon", "muon-bf16"].map(|rule| training_step(Network::Mlp, rule)));
-    for (network, rule) in [(Network::ResNet18, "sgd"), (Network::NarrowResNet18, "muon"), (Network::Gpt, "adamw")] {
+    for (network, rule) in [
+        (Network::ResNet18, "sgd"),
+        (Network::NarrowResNet18, "muon"),
+        (Network::ResNet50, "sgd"),
+        (Network::Gpt, "adamw"),
+        (Network::Bert, "adamw"),
+    ] {
         works.extend([gradients(network, true), training_step(network, rule)]);
     }
     works

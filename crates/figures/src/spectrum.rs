@@ -13,16 +13,76 @@ use crate::training::{Case, Choice, Measure, Rule, caption, epochs};
 /// More components than a figure can show.
 const MOST: usize = 1000;
 
+/// What is told apart in an experiment.
+enum Components {
+    /// The components of the training images' cross-moment, so many.
+    Numbered(usize),
+    /// The component of a spurious attribute and that of the class, on group-balanced images.
+    Halves,
+}
+
+impl Components {
+    /// What was measured.
+    fn of(selection: &Selection<'_>, cases: &[Case<'_>]) -> Result<Self, Error> {
+        let rules = || cases.iter().flat_map(|case| &case.rules);
+        let measured = |of: Measure<'_>| rules().any(|rule| !rule.curve(of).is_empty());
+        if measured(Measure::new("balanced", "learned", "core")) {
+            return Ok(Self::Halves);
+        }
+        let count = (0..MOST).take_while(|&component| measured(Measure::new("train", "learned", &component.to_string()))).count();
+        if count == 0 { Err(selection.missing(Measure::new("train", "learned", "0"))) } else { Ok(Self::Numbered(count)) }
+    }
+
+    fn count(&self) -> usize {
+        match self {
+            Self::Numbered(count) => *count,
+            Self::Halves => 2,
+        }
+    }
+
+    /// Split and group of a component, the fast ones first.
+    fn place(&self, component: usize) -> (&'static str, String) {
+        match self {
+            Self::Numbered(_) => ("train", component.to_string()),
+            Self::Halves => ("balanced", ["spurious", "core"][component].to_owned()),
+        }
+    }
+
+    fn key(&self, component: usize) -> String {
+        match self {
+            Self::Halves => ["spurious half (fast)", "core half (slow)"][component].to_owned(),
+            Self::Numbered(_) if component == 0 => "c = 1 (fast)".to_owned(),
+            Self::Numbered(count) if component + 1 == *count => format!("{count} (slow)"),
+            Self::Numbered(_) => (component + 1).to_string(),
+        }
+    }
+
+    fn shows(&self) -> &'static str {
+        match self {
+            Self::Numbered(_) => {
+                "Share ρ_{c} = u_{c}^{⊤} Cov(softmax f(x), x) v_{c} / s_{yx,c} that a network has learned of each component of the \
+                 centred cross-moment of its training images, from the largest singular value s_{yx,c} (dark) to the smallest (light); \
+                 0: nothing, 1: as much as the labels"
+            }
+            Self::Halves => {
+                "Share ρ = u^{⊤} Cov(softmax f(x), x) v / s that a network has learned of the spurious and of the core half, u s v^{⊤} \
+                 being the centred cross-moment of the attribute (dark) or the class (light) with held-out images in which the two are \
+                 independent; 0: predictions do not depend on it, 1: as much as the labels"
+            }
+        }
+    }
+}
+
 /// The spectrum that the networks of an experiment learn, for each case: a panel of `ρ_c` for each rule, then the stable ranks.
 pub(crate) fn figure(id: &'static str, experiment: &str, runs: &[Run]) -> Result<Figure, Error> {
     let selection = Selection::new(id, experiment, runs)?;
     let cases = selection.cases(Choice::Average)?;
-    let count = components(&selection, &cases)?;
+    let components = Components::of(&selection, &cases)?;
     let mut panels = Vec::new();
     for case in &cases {
         let named = |text: &str| title(&cases, case, text);
         for rule in &case.rules {
-            let learned = learned(&selection, case, rule, count)?;
+            let learned = learned(&selection, case, rule, &components)?;
             panels.extend(learned.map(|panel| Panel { title: named(&style::rule(rule.key).name), ..panel }));
         }
         for (group, text) in [("hidden", "hidden weights"), ("head", "head")] {
@@ -39,25 +99,28 @@ pub(crate) fn figure(id: &'static str, experiment: &str, runs: &[Run]) -> Result
     let columns = columns(panels.len() / cases.len());
     share_heights(&mut panels, columns);
     let mut keys = rule_keys(&cases);
-    keys.extend((0..count).map(|component| {
-        let text = match component {
-            0 => "c = 1 (fast)".to_owned(),
-            last if last + 1 == count => format!("{count} (slow)"),
-            _ => (component + 1).to_string(),
-        };
-        Key { sample: Sample::Line(style::component(component, count)), text }
-    }));
-    let shows = "Share ρ_{c} = u_{c}^{⊤} Cov(softmax f(x), x) v_{c} / s_{yx,c} that a network has learned of each component of the \
-                 centred cross-moment of its training images, from the largest singular value s_{yx,c} (dark) to the smallest (light); \
-                 0: nothing, 1: as much as the labels; and stable rank ‖W‖_{F}^{2}/‖W‖_{2}^{2} of hidden weights (mean over layers) and \
-                 of the head. Means over seeds";
+    let count = components.count();
+    keys.extend(
+        (0..count)
+            .map(|component| Key { sample: Sample::Line(style::component(component, count)), text: components.key(component) }),
+    );
+    let shows = format!(
+        "{}; and stable rank ‖W‖_{{F}}^{{2}}/‖W‖_{{2}}^{{2}} of hidden weights (mean over layers) and of the head. Means over seeds",
+        components.shows()
+    );
+    let title = match components {
+        Components::Numbered(_) => {
+            "Learned share of each component of the data's cross-moment by optimizer, and stable ranks of the weights"
+        }
+        Components::Halves => "Learned share of the spurious and the core half by optimizer, and stable ranks of the weights",
+    };
     Ok(Figure {
         id,
-        title: "Learned share of each component of the data's cross-moment by optimizer, and stable ranks of the weights".into(),
+        title: title.into(),
         columns,
         panels,
         keys,
-        caption: caption(shows, &selection, &cases, Some(Choice::Average)),
+        caption: caption(&shows, &selection, &cases, Some(Choice::Average)),
     })
 }
 
@@ -66,31 +129,21 @@ fn columns(of_a_case: usize) -> usize {
     [4, 3, 5].into_iter().find(|columns| of_a_case.is_multiple_of(*columns)).unwrap_or(4)
 }
 
-/// How many components were measured.
-fn components(selection: &Selection<'_>, cases: &[Case<'_>]) -> Result<usize, Error> {
-    let rules = || cases.iter().flat_map(|case| &case.rules);
-    let measured = |component: usize| rules().any(|rule| !rule.curve(of(&component.to_string())).is_empty());
-    let count = (0..MOST).take_while(|&component| measured(component)).count();
-    if count == 0 { Err(selection.missing(of("0"))) } else { Ok(count) }
-}
-
-fn of(component: &str) -> Measure<'_> {
-    Measure::new("train", "learned", component)
-}
-
 /// `ρ_c` over epochs under one rule; `None` for a rule that stopped in every seed before it was measured.
-fn learned(selection: &Selection<'_>, case: &Case<'_>, rule: &Rule<'_>, count: usize) -> Result<Option<Panel>, Error> {
-    let last = epochs(&case.rules, of("0")).last().copied().unwrap_or_default();
+fn learned(selection: &Selection<'_>, case: &Case<'_>, rule: &Rule<'_>, components: &Components) -> Result<Option<Panel>, Error> {
+    let (split, group) = components.place(0);
+    let last = epochs(&case.rules, Measure::new(split, "learned", &group)).last().copied().unwrap_or_default();
     let mut series = vec![Series::Dashed { points: vec![(0.0, 1.0), (last, 1.0)], colour: style::AXIS }];
     // The slow components are what is looked for: on top.
-    for component in 0..count {
-        let name = component.to_string();
-        let curve = rule.curve(of(&name));
+    for component in 0..components.count() {
+        let (split, group) = components.place(component);
+        let of = Measure::new(split, "learned", &group);
+        let curve = rule.curve(of);
         if curve.is_empty() && rule.stopped().count() < rule.runs.len() {
-            return Err(selection.missing(format!("{}, optimizer `{}`", of(&name), rule.key)));
+            return Err(selection.missing(format!("{of}, optimizer `{}`", rule.key)));
         }
         let points = curve.iter().map(|point| (point.epoch, point.spread.mean)).collect();
-        series.push(Series::Line { points, colour: style::component(component, count), width: 1.4 });
+        series.push(Series::Line { points, colour: style::component(component, components.count()), width: 1.4 });
     }
     let empty = series.iter().skip(1).all(|line| line.heights().next().is_none());
     Ok((!empty).then(|| Panel {

@@ -323,7 +323,7 @@ fn orders_and_likeness() {
     // Of several cases, a claim must name its own.
     let check = "{ kind = \"alike\", of = [\"muon\", \"adam\"], on = { group = \"worst-group\" }, bound = 0.05 }";
     let text = claim(check).replace("\"f2\"", "\"f7\"");
-    assert!(failure(&text, &training::f7(1)).contains("there are `dominoes-95` and `dominoes-99`"));
+    assert!(failure(&text, &training::f7(1)).contains("there are `dominoes-95` and `dominoes-95-shirts`"));
 }
 
 #[test]

@@ -74,7 +74,10 @@ fn runs_that_failed_are_told_and_the_others_shown() {
         run.records.clear();
     }
     let caption = words("f7", &runs);
-    assert!(caption.contains("Failed: Shampoo (95%) with 2 of 2, Shampoo (99%) with 2 of 2 seeds"), "{caption}");
+    assert!(
+        caption.contains("Failed: Shampoo (coat or dress) with 2 of 2, Shampoo (T-shirt or shirt) with 2 of 2 seeds"),
+        "{caption}"
+    );
     assert!(words("t7", &runs).contains("2 (2 failed)"));
     words("f7-spectrum", &runs);
     let mut runs = training::f9(2);

@@ -6,11 +6,12 @@
 //! the same bits either way; a test holds that.
 
 use candle_core::backend::BackendStorage as _;
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, DType, Layout, Result, Shape, Storage, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Storage, Tensor, bail};
 
 use crate::Threads;
 use crate::activation::{passed_on, relu};
 use crate::graph::{apply2, apply3};
+use crate::values::on_cpu;
 
 /// `x Wᵀ + b` for x \[…, in\], W \[out, in\] and b \[out\]: \[…, out\].
 ///
@@ -42,8 +43,7 @@ pub fn affine_relu(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result
 }
 
 fn apply(x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, map: Affine) -> Result<Tensor> {
-    let single = |tensor: &Tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32;
-    let fused = (x.rank() == 2 || x.is_contiguous()) && single(x) && single(weight) && bias.is_none_or(single);
+    let fused = (x.rank() == 2 || x.is_contiguous()) && on_cpu(&[x, weight]) && bias.is_none_or(|bias| on_cpu(&[bias]));
     match bias {
         Some(bias) if fused => apply3(x, weight, bias, map),
         None if fused => apply2(x, weight, map),

@@ -45,3 +45,4 @@ pub use layer_norm::layer_norm;
 pub use linear_cross_entropy::linear_cross_entropy;
 pub use pool::{avg_pool2d, global_avg_pool, max_pool2d};
 pub use threads::Threads;
+pub use values::compose;

@@ -1,12 +1,22 @@
 //! The numbers of tensors, as slices.
 
 use std::ops::{Deref, Range};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, StorageRef, Tensor, bail};
 
+/// Whether every operation is composed of candle's own, wherever its tensors are.
+static COMPOSED: AtomicBool = AtomicBool::new(false);
+
+/// Composes every operation of this crate of candle's own from now on, as is done for other devices and types, or ends that: to
+/// compare the two, in numbers or in time. It is for the whole program; operations that were recorded before stay what they are.
+pub fn compose(on: bool) {
+    COMPOSED.store(on, Ordering::Relaxed);
+}
+
 /// Whether the fast way can be taken: all are f32 on the CPU.
 pub(crate) fn on_cpu(tensors: &[&Tensor]) -> bool {
-    tensors.iter().all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
+    !COMPOSED.load(Ordering::Relaxed) && tensors.iter().all(|tensor| tensor.device().is_cpu() && tensor.dtype() == DType::F32)
 }
 
 /// The numbers of a contiguous f32 tensor.

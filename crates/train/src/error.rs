@@ -50,6 +50,18 @@ pub enum Error {
     Io(#[from] std::io::Error),
 }
 
+impl Error {
+    /// Whether it is about one run alone, so that other runs can still be made: a computation that failed, and neither a file nor a
+    /// specification.
+    pub(crate) fn is_of_this_run(&self) -> bool {
+        match self {
+            Self::Tensor(_) | Self::Weights(isorate_models::Error::Candle(_)) => true,
+            Self::Optimizer(error) => !matches!(error, isorate_optim::Error::StateFile { .. }),
+            _ => false,
+        }
+    }
+}
+
 /// A request to stop, asked between any two steps of a run.
 #[derive(Debug, Default)]
 pub struct Stop(AtomicBool);

@@ -9,34 +9,64 @@ use crate::evaluate::softmax;
 use crate::inputs::Inputs;
 use crate::learned::LearnedSpectrum;
 use crate::network::Network;
+use crate::sets::Sets;
 
-/// Training images that the learned spectrum is measured on, at even distances.
+/// Images that the learned spectrum is measured on at most, at even distances.
 const SAMPLE: usize = 2000;
 
-/// The components of the training images, with the rows that they are measured on.
+/// Components of images, with the rows that they are measured on.
 pub(crate) struct Mechanism {
     inputs: Inputs,
     rows: Vec<usize>,
-    spectrum: LearnedSpectrum,
+    split: &'static str,
+    /// What each is called, and its directions: those of the classes, or of class and attribute.
+    spectra: Vec<(Name, LearnedSpectrum)>,
+}
+
+/// How the components of a spectrum are called.
+#[derive(Clone, Copy)]
+enum Name {
+    /// By their numbers.
+    Number,
+    /// It has one component, which has a name.
+    Only(&'static str),
 }
 
 impl Mechanism {
-    /// None for inputs that are not images.
-    pub(crate) fn new(inputs: &Inputs) -> Result<Option<Self>, Error> {
+    /// What there is to measure in networks that are trained on `sets`; none where inputs are not images.
+    ///
+    /// Commonly the components of the training images' cross-moment with their classes, on the split `train`. Where a class and a
+    /// spurious attribute agree in almost every training image their components cannot be told apart there: with group-balanced
+    /// images at hand (`sets.decode`), the one component of two classes, `core`, and the one of two attributes, `spurious`, are
+    /// taken and measured on those, split `balanced`. Predictions that follow the attribute have learned 1 of `spurious` and, as the
+    /// two are independent there, 0 of `core` but for the finite number of images.
+    pub(crate) fn new(sets: &Sets) -> Result<Option<Self>, Error> {
+        let (inputs, split) = match &sets.decode {
+            Some(balanced) => (balanced, "balanced"),
+            None => (&sets.train, "train"),
+        };
         let Inputs::Images { examples, .. } = inputs else { return Ok(None) };
         let count = examples.len().min(SAMPLE);
         let rows: Vec<usize> = (0..count).map(|i| i * examples.len() / count).collect();
         let mut pixels = vec![0.0; rows.len() * examples.dim()];
         examples.read(&rows, &mut pixels)?;
-        let labels: Vec<u32> = rows.iter().map(|&row| examples.labels()[row]).collect();
-        let spectrum = LearnedSpectrum::new(&pixels, examples.dim(), &labels, examples.classes())?;
-        Ok(Some(Self { inputs: inputs.clone(), rows, spectrum }))
+        let of = |labels: &[u32], classes| -> Result<LearnedSpectrum, Error> {
+            let labels: Vec<u32> = rows.iter().map(|&row| labels[row]).collect();
+            LearnedSpectrum::new(&pixels, examples.dim(), &labels, classes)
+        };
+        let spectra = match examples.groups().filter(|_| sets.decode.is_some()) {
+            Some(groups) => vec![
+                (Name::Only("spurious"), of(groups.attributes(), groups.attribute_names().len())?),
+                (Name::Only("core"), of(groups.labels(), groups.class_names().len())?),
+            ],
+            None => vec![(Name::Number, of(examples.labels(), examples.classes())?)],
+        };
+        Ok(Some(Self { inputs: inputs.clone(), rows, split, spectra }))
     }
 
     /// Metric `learned_s_yx`: the singular values of the components.
     pub(crate) fn components(&self, base: &Record) -> Vec<Record> {
-        let base = base.clone().split("train").metric("learned_s_yx");
-        self.spectrum.s_yx().iter().enumerate().map(|(c, &s)| base.clone().group(&c.to_string()).value(s)).collect()
+        self.records(base, "learned_s_yx", |spectrum| spectrum.s_yx().to_vec())
     }
 
     /// Metric `learned`: the share of each component that the network has learned, see [`LearnedSpectrum`].
@@ -49,9 +79,19 @@ impl Mechanism {
                 probabilities.append(&mut row);
             }
         }
-        let base = base.clone().split("train").metric("learned");
-        let learned = self.spectrum.learned(&probabilities);
-        Ok(learned.iter().enumerate().map(|(c, &share)| base.clone().group(&c.to_string()).value(share)).collect())
+        Ok(self.records(base, "learned", |spectrum| spectrum.learned(&probabilities)))
+    }
+
+    fn records(&self, base: &Record, metric: &str, values: impl Fn(&LearnedSpectrum) -> Vec<f64>) -> Vec<Record> {
+        let base = base.clone().split(self.split).metric(metric);
+        let of = |(name, spectrum): &(Name, LearnedSpectrum)| -> Vec<Record> {
+            let group = |c: usize| match name {
+                Name::Number => c.to_string(),
+                Name::Only(name) => (*name).to_owned(),
+            };
+            values(spectrum).into_iter().enumerate().map(|(c, value)| base.clone().group(&group(c)).value(value)).collect()
+        };
+        self.spectra.iter().flat_map(of).collect()
     }
 }
 
@@ -79,4 +119,34 @@ pub(crate) fn stable_ranks(network: &Network, base: &Record) -> Result<Vec<Recor
         records.push(base.group("hidden").value(hidden.iter().sum::<f64>() / hidden.len() as f64));
     }
     Ok(records)
+}
+
+#[cfg(test)]
+mod tests {
+    use isorate_data::Origin;
+
+    use super::*;
+    use crate::sets::DataRun;
+
+    /// Predictions that follow the digit have learned all of the spurious component and, but for the finite number of images, nothing of
+    /// the core; those that follow the article the other way round.
+    #[test]
+    fn class_and_attribute_are_told_apart_on_balanced_images() {
+        let spec = "set = 'dominoes'\nbottom = 'fashion-mnist'\narticles = 'shirts'\ncorrelation = 0.95\nvalidation_per_group = 10\n\
+                    decode_per_group = 100";
+        let sets = DataRun::new(&toml::from_str(spec).unwrap(), &Origin::Embedded, 0).unwrap().build().unwrap();
+        let mechanism = Mechanism::new(&sets).unwrap().unwrap();
+        let Some(Inputs::Images { examples, .. }) = &sets.decode else { panic!("dominoes are images") };
+        let groups = examples.groups().unwrap();
+        for (labels, expected) in [(groups.attributes(), [1.0, 0.0]), (groups.labels(), [0.0, 1.0])] {
+            let follows: Vec<f32> = labels.iter().flat_map(|&label| [f32::from(label == 0), f32::from(label == 1)]).collect();
+            let records = mechanism.records(&Record::at_step(0), "learned", |spectrum| spectrum.learned(&follows));
+            for (name, expected) in ["spurious", "core"].into_iter().zip(expected) {
+                let record = records.iter().find(|record| record.group == name).unwrap();
+                assert_eq!(record.split, "balanced");
+                assert!((record.value - expected).abs() < 0.25, "{name}: {} for {expected}", record.value);
+                assert!(expected < 0.5 || (record.value - 1.0).abs() < 1e-6, "{name}: {}", record.value);
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use crate::moments::MomentsRun;
 use crate::network::ModelRun;
 use crate::sets::DataRun;
 use crate::source::Source;
-use crate::spec::data::Form;
+use crate::spec::data::DataSpec;
 use crate::spec::model::ModelSpec;
 use crate::spec::{Case, Experiment, Kind, OptimizerSpec, Scale, Training, TrainingScale};
 use crate::theory::{ScaledTheory, Theory};
@@ -107,7 +107,8 @@ pub fn plan(experiment: &Experiment, scale: Scale, tuned: &Tuned, origin: &Origi
             .collect();
         let planner = Planner::new(experiment, training, scale, settings, case, origin)?;
         let first = settings.seeds[0];
-        if case.data.form() == Form::Images {
+        // The spectrum of these is shown beside their networks. It takes memory for d² numbers, which larger images do not allow.
+        if matches!(case.data, DataSpec::Colored(_)) {
             let run = MomentsRun { case: case.key.clone(), data: planner.data(first) };
             let label = planner.label(format!("data moments, seed {first}"));
             tasks.push(Task::new(experiment, scale, first, label, Work::Moments(Box::new(run))));

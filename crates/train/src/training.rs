@@ -96,7 +96,7 @@ impl TrainingRun {
     }
 
     /// Trains and measures, going on from where an interrupted run was written. A loss or gradient that is not finite ends the run as
-    /// [`Outcome::Diverged`], an optimizer or a tensor operation that fails as [`Outcome::Failed`].
+    /// [`Outcome::Diverged`]; an optimizer or a tensor operation that fails, in a step or while measuring, as [`Outcome::Failed`].
     pub(crate) fn execute(&self, id: &RunId, session: &Session) -> Result<Product, Error> {
         let sets = session.cache.get(&self.data)?;
         let network = self.network(&sets, session)?;
@@ -105,7 +105,10 @@ impl TrainingRun {
         let saved = Saved::new(session.work, id);
         let run = saved.load(&state, &mut optimizer)?.unwrap_or_default();
         let mut loop_ = Loop { settings: self, session, sets: &sets, network, optimizer, state, saved, run, mechanism: None };
-        let outcome = loop_.run_to_end()?;
+        let outcome = match loop_.run_to_end() {
+            Err(error) if error.is_of_this_run() => Outcome::Failed { step: loop_.run.step, reason: error.to_string() },
+            ended => ended?,
+        };
         loop_.saved.remove()?;
         let SavedRun { records, seconds, step, .. } = loop_.run;
         Ok(Product { outcome, records, notes: BTreeMap::new(), steps: step, train_seconds: seconds })
@@ -148,7 +151,7 @@ impl Loop<'_> {
         let total = (per_epoch * settings.epochs) as u64;
         let schedule = settings.schedule.over(total);
         if !settings.is_tuning() {
-            self.mechanism = Mechanism::new(&self.sets.train)?;
+            self.mechanism = Mechanism::new(self.sets)?;
             if self.run.step == 0 && self.run.records.is_empty() {
                 self.measure(per_epoch, total)?;
             }
@@ -195,14 +198,7 @@ impl Loop<'_> {
     fn step(&mut self, rows: &[usize], schedule: &Schedule) -> Result<Option<Outcome>, Error> {
         let step = self.run.step;
         let (inputs, targets) = self.sets.train.batch(rows, self.session.device)?;
-        let failed = |error: Error| match error {
-            Error::Tensor(_) | Error::Optimizer(_) => Ok(Some(Outcome::Failed { step, reason: error.to_string() })),
-            other => Err(other),
-        };
-        let loss = match self.network.loss(&inputs, &targets) {
-            Ok(loss) => loss,
-            Err(error) => return failed(error),
-        };
+        let loss = self.network.loss(&inputs, &targets)?;
         let value = f64::from(loss.to_scalar::<f32>()?);
         if !value.is_finite() {
             return Ok(Some(Outcome::Diverged { step, reason: format!("the training loss is {value}") }));
@@ -213,7 +209,7 @@ impl Loop<'_> {
             Err(error @ isorate_optim::Error::NonFiniteGradient { .. }) => {
                 return Ok(Some(Outcome::Diverged { step, reason: error.to_string() }));
             }
-            Err(error) => return failed(error.into()),
+            Err(error) => return Err(error.into()),
         }
         self.run.step += 1;
         self.run.losses.push(value);

@@ -152,7 +152,7 @@ fn measurements_begin_at_step_0_and_cover_groups_classes_and_components() {
 fn class_imbalance_has_rare_classes() {
     let case = "data = { set = 'imbalanced', images = 'fashion-mnist', imbalance = 'step:10', train = 300, validation = 50, test = 100 }\n\
                 model = { name = 'mlp', hidden = [8], activation = 'relu' }\n";
-    let run = Folder::new().run(&planned(&experiment_on(case, &[SIGNUM]))).remove(1);
+    let run = Folder::new().run(&planned(&experiment_on(case, &[SIGNUM]))).remove(0);
     let accuracy = |group: &str| run.series("test", "accuracy", group).last().unwrap().value;
     let mean = |classes: std::ops::Range<usize>| classes.map(|class| accuracy(&format!("class-{class}"))).sum::<f64>() / 5.0;
     assert!((accuracy("majority") - mean(0..5)).abs() < 1e-12);
@@ -164,13 +164,15 @@ fn class_imbalance_has_rare_classes() {
 fn dominoes_are_measured_by_core_and_decoded() {
     let case = "data = { set = 'dominoes', bottom = 'fashion-mnist', correlation = 0.95, validation_per_group = 200, decode_per_group = 370 }\n\
                 model = { name = 'resnet', depth = 18, width = 1, stem = 'cifar' }\nepochs = 1\n";
-    let run = Folder::new().run(&planned(&experiment_on(case, &[SIGNUM]))).remove(1);
+    let run = Folder::new().run(&planned(&experiment_on(case, &[SIGNUM]))).remove(0);
     assert_eq!(run.outcome, Outcome::Finished);
     for split in ["test", "core-only", "decoded"] {
         let expected = ["all", "class-0", "class-1", "group-0", "group-1", "group-2", "group-3", "majority", "minority"];
         let expected = expected.into_iter().chain(["worst-class", "worst-group"]).map(String::from).collect();
         assert_eq!(groups(&run, split, "accuracy"), expected, "{split}");
     }
+    assert_eq!(groups(&run, "balanced", "learned"), ["core".to_owned(), "spurious".to_owned()].into());
+    assert!(groups(&run, "train", "learned").is_empty());
     let decoded = run.series("decoded", "accuracy", "all").last().unwrap().value;
     assert!(decoded > 0.55, "features of a ResNet tell more than chance: {decoded}");
 }
@@ -181,7 +183,7 @@ fn fine_tuning_starts_from_weights_that_are_made_once() {
                 model = { name = 'resnet', depth = 18, width = 1, stem = 'cifar', pretrain = { images = 'fashion-mnist', train = 100, \
                 epochs = 1, batch_size = 50, step_size = 0.003, seed = 1 } }\nepochs = 1\n";
     let (folder, tasks) = (Folder::new(), planned(&experiment_on(case, &[SIGNUM])));
-    let run = folder.run(&tasks).remove(1);
+    let run = folder.run(&tasks).remove(0);
     assert_eq!(run.outcome, Outcome::Finished);
     let files = |folder: &Path| fs_err::read_dir(folder.join("weights")).unwrap().count();
     assert_eq!(files(folder.folder.path()), 1);

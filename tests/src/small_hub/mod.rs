@@ -89,9 +89,24 @@ impl SmallHub {
     /// # Panics
     /// The system gives no port or no folder.
     pub fn new(name: &str, repository: Repository, revision: &str) -> Self {
+        Self::start(vec![repository], &[(name, revision)])
+    }
+
+    /// A hub with those of the small sources that have these names.
+    ///
+    /// # Panics
+    /// The system gives no port or no folder, or there is no such source.
+    pub fn with(names: &[&str]) -> Self {
+        let small: Vec<SmallSource> = small_sources().into_iter().filter(|small| names.contains(&small.name)).collect();
+        let revisions: Vec<(&str, String)> = small.iter().map(|small| (small.name, small.commit.id())).collect();
+        let revisions: Vec<(&str, &str)> = revisions.iter().map(|(name, revision)| (*name, revision.as_str())).collect();
+        Self::start(small.iter().map(|small| repository(small.name, small.commit.clone())).collect(), &revisions)
+    }
+
+    fn start(repositories: Vec<Repository>, revisions: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let this = Self { hub: LocalHub::start(vec![repository]), folder };
-        this.pin(name, revision);
+        let this = Self { hub: LocalHub::start(repositories), folder };
+        this.write_manifest(revisions);
         this
     }
 
@@ -100,7 +115,11 @@ impl SmallHub {
     /// # Panics
     /// The file system refuses.
     pub fn pin(&self, name: &str, revision: &str) {
-        std::fs::write(self.path().join("manifest.toml"), manifest(&[(name, revision)])).expect("a writable folder");
+        self.write_manifest(&[(name, revision)]);
+    }
+
+    fn write_manifest(&self, revisions: &[(&str, &str)]) {
+        std::fs::write(self.path().join("manifest.toml"), manifest(revisions)).expect("a writable folder");
     }
 
     /// The folder.

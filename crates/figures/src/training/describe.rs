@@ -35,10 +35,13 @@ pub(crate) fn case_name(key: &str) -> String {
         "multi-nli" => "MultiNLI".into(),
         "sotu" => "State of the Union addresses".into(),
         "tinystories" | "tiny-stories" => "TinyStories".into(),
-        other => match (other.strip_prefix("depth-"), other.strip_prefix("dominoes-")) {
-            (Some(layers), _) => format!("{layers} layers"),
-            (_, Some(percent)) => format!("{percent}%"),
-            _ => other.to_owned(),
+        "dominoes-95" => "coat or dress".into(),
+        "dominoes-95-shirts" => "T-shirt or shirt".into(),
+        "mnist-cifar-95" => "95%".into(),
+        "mnist-cifar-99" => "99%".into(),
+        other => match other.strip_prefix("depth-") {
+            Some(layers) => format!("{layers} layers"),
+            None => other.to_owned(),
         },
     }
 }

@@ -73,7 +73,11 @@ fn drawn(source: &Source, [train, validation, test]: [usize; 3], seed: u64) -> R
 pub(super) fn dominoes(data: &data::Dominoes, top: &Source, bottom: &Source, seed: u64) -> Result<Sets, Error> {
     let (top_train, top_test) = (top.load(Split::Train)?, top.load(Split::Test)?);
     let (bottom_train, bottom_test) = (bottom.load(Split::Train)?, bottom.load(Split::Test)?);
-    let classes = if data.bottom == "cifar-10" { DominoClasses::MNIST_CIFAR } else { DominoClasses::MNIST_FASHION };
+    let classes = match data.articles {
+        Some(data::Articles::Shirts) => DominoClasses::MNIST_SHIRTS,
+        None if data.bottom == "cifar-10" => DominoClasses::MNIST_CIFAR,
+        None => DominoClasses::MNIST_FASHION,
+    };
     let held_out = data.validation_per_group + data.decode_per_group;
     let made = isorate_data::dominoes(
         DominoSource { train: &top_train, test: &top_test },

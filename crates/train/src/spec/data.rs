@@ -75,12 +75,23 @@ pub(crate) struct Dominoes {
     /// The lower halves, which tell the class: `fashion-mnist` (coat, dress) or `cifar-10` (automobile, truck). The upper ones are
     /// MNIST's 0 and 1.
     pub(crate) bottom: String,
+    /// Other articles of `fashion-mnist`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) articles: Option<Articles>,
     /// Share of the training dominoes whose halves agree.
     pub(crate) correlation: f64,
     /// Held-out dominoes of each group, for the choice of step sizes.
     pub(crate) validation_per_group: usize,
     /// Held-out dominoes of each group that the decoding regression is fitted on.
     pub(crate) decode_per_group: usize,
+}
+
+/// Which two articles of Fashion-MNIST are the classes of dominoes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Articles {
+    /// T-shirt or shirt.
+    Shirts,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -180,6 +191,10 @@ impl DataSpec {
                 let known = ["fashion-mnist", "cifar-10"];
                 if !known.contains(&data.bottom.as_str()) {
                     return Err(context.error(&format!("{setting}.bottom"), unknown("image set", &data.bottom, &known)));
+                }
+                if data.articles.is_some() && data.bottom != "fashion-mnist" {
+                    let message = format!("are of `fashion-mnist`, and `bottom` is `{}`", data.bottom);
+                    return Err(context.error(&format!("{setting}.articles"), message));
                 }
                 fraction("correlation", data.correlation)?;
                 at_least_one("validation_per_group", data.validation_per_group)?;
