@@ -111,6 +111,11 @@ check-cuda PACKAGE='isorate-optim':
 check-metal PACKAGE='isorate-optim':
     .ci/check-metal "{{PACKAGE}}"
 
+# Run the tests of isorate-kernels, which has all unsafe code, under AddressSanitizer (Linux; no other toolchain is needed)
+[group('check')]
+sanitize *ARGS:
+    RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" ASAN_OPTIONS=detect_leaks=0 cargo test --release --locked --package isorate-kernels --lib --tests --target "$(rustc -vV | sed -n 's/^host: //p')" --target-dir target/sanitize "$@"
+
 # Check the dependencies' licences, duplicates and sources (needs cargo-deny)
 [group('check')]
 licences:

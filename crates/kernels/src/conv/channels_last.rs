@@ -3,6 +3,9 @@
 use crate::product::{Lanes, transpose};
 use crate::simd::LANES;
 
+/// Channels from which turning squares of 16 around is faster than moving one number at a time.
+const FEW: usize = 4;
+
 /// Puts the channels of each pixel of an image side by side: `out[places[pixel] + channel] = planes[channel·pixels + pixel]`.
 pub(crate) fn from_planes(planes: &[f32], channels: usize, places: &[usize], out: &mut [f32]) {
     let pixels = places.len();
@@ -11,10 +14,16 @@ pub(crate) fn from_planes(planes: &[f32], channels: usize, places: &[usize], out
         let planes = &planes[first * pixels..];
         let mut square = [[0.0; LANES]; LANES];
         for (start, places) in (0..pixels).step_by(LANES).zip(places.chunks(LANES)) {
-            if width == LANES && places.len() == LANES {
-                transpose(&std::array::from_fn(|channel| lanes_at(planes, channel * pixels + start)), &mut square);
+            if width >= FEW && places.len() == LANES {
+                let row = |channel| if channel < width { lanes_at(planes, channel * pixels + start) } else { &[0.0; LANES] };
+                transpose(&std::array::from_fn(row), &mut square);
+                // A copy of a length that is known is an instruction or two.
                 for (&place, lanes) in places.iter().zip(&square) {
-                    out[place + first..][..LANES].copy_from_slice(lanes);
+                    match width {
+                        LANES => out[place + first..][..LANES].copy_from_slice(lanes),
+                        8 => out[place + first..][..8].copy_from_slice(&lanes[..8]),
+                        _ => out[place + first..].iter_mut().zip(&lanes[..width]).for_each(|(out, number)| *out = *number),
+                    }
                 }
             } else {
                 for (pixel, &place) in (start..).zip(places) {

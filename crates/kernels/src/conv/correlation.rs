@@ -33,9 +33,10 @@ pub(crate) struct Class {
 impl Class {
     /// How windows lie when their pieces are copied side by side, if they are short.
     fn compact(&self) -> Option<Compact> {
-        let pieces = || self.blocks.iter().flatten();
-        let depth = pieces().map(|piece| piece.length).sum();
-        (pieces().count() > 1 && pieces().all(|piece| piece.length <= SHORT)).then(|| Compact {
+        let pieces: Vec<Piece> = self.blocks.iter().flatten().copied().collect();
+        let depth = pieces.iter().map(|piece| piece.length).sum();
+        (pieces.len() > 1 && pieces.iter().all(|piece| piece.length <= SHORT)).then(|| Compact {
+            pieces,
             depth,
             starts: (0..PIXELS).map(|row| row * depth).collect(),
             blocks: blocks([Piece { start: 0, length: depth }]),
@@ -45,9 +46,33 @@ impl Class {
 
 /// Windows one after the other, without gaps.
 struct Compact {
+    /// What is copied of a window, from its beginning.
+    pieces: Vec<Piece>,
     depth: usize,
     starts: Vec<usize>,
     blocks: Vec<Vec<Piece>>,
+}
+
+/// Numbers that are copied at a time.
+const COPIED: usize = 8;
+
+impl Compact {
+    /// Copies windows. Whole [`COPIED`] numbers are, and the next piece is written over those too many: `source` has as many behind
+    /// the last window, and `copied` gets them.
+    #[inline(always)]
+    fn copy(&self, source: &[f32], windows: &[usize], copied: &mut Vec<f32>) {
+        copied.resize(windows.len() * self.depth + COPIED, 0.0);
+        let mut done = 0;
+        for window in windows {
+            for piece in &self.pieces {
+                let whole = piece.length.next_multiple_of(COPIED);
+                let (from, _) = source[window + piece.start..][..whole].as_chunks::<COPIED>();
+                let (to, _) = copied[done..done + whole].as_chunks_mut::<COPIED>();
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+                done += piece.length;
+            }
+        }
+    }
 }
 
 /// `to[target, o] = Σ_k from[window + k]·weights[k, o]` for each pixel of each class and each channel o.
@@ -110,12 +135,7 @@ impl Kernel for Images<'_> {
             for (windows, targets) in class.windows[..pixels].chunks(PIXELS).zip(class.targets[..pixels].chunks(PIXELS)) {
                 let mut rows = Rows { source, starts: windows, blocks: &class.blocks };
                 if let Some(compact) = &compact {
-                    copied.resize(windows.len() * compact.depth, 0.0);
-                    for (row, window) in copied.chunks_exact_mut(compact.depth).zip(windows) {
-                        let pieces = class.blocks.iter().flatten();
-                        let numbers = pieces.flat_map(|piece| &source[window + piece.start..][..piece.length]);
-                        row.iter_mut().zip(numbers).for_each(|(to, from)| *to = *from);
-                    }
+                    compact.copy(source, windows, copied);
                     rows = Rows { source: copied, starts: &compact.starts[..windows.len()], blocks: &compact.blocks };
                 }
                 for panels in groups::<WIDE>(class.weights.count()) {
