@@ -141,7 +141,7 @@ impl Kernel for Images<'_> {
                 for panels in groups::<WIDE>(class.weights.count()) {
                     let columns = panels.clone().map(|panel| class.weights.panel(panel));
                     sums.resize(room(windows.len(), panels.len()), [0.0; LANES]);
-                    multiply::<FMA, WIDE>(&rows, columns, to.channels, sums);
+                    multiply::<FMA, WIDE>(&rows, columns, sums);
                     for (index, first) in panels.clone().map(|panel| panel * LANES).enumerate() {
                         let planes = &mut self.to[(to.first + first) * to.pixels..];
                         to_planes(&sums[index..], panels.len(), targets, LANES.min(to.channels - first), to.pixels, planes);

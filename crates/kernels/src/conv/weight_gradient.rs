@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::conv::channels_last::{from_planes, to_planes};
 use crate::conv::sizes::Sizes;
 use crate::conv::source::{Source, repeated};
-use crate::product::{HALF, Lanes, add_outer, groups};
+use crate::product::{Lanes, add_outer, groups};
 use crate::simd::{Form, Kernel, LANES};
 
 /// Outputs whose sums a task keeps, a multiple of 16.
@@ -148,13 +148,12 @@ impl Kernel for Part<'_> {
                 let pixels = Pixels { source: &scratch.source, windows, grad: &scratch.grad[index * PIXELS..], all };
                 for panels in groups::<WIDE>(firsts().len()) {
                     match panels.len() {
-                        4 if WIDE => self.gradient.add::<FMA, 6, 4, LANES>(&pixels, panels, self.sums),
-                        3 if WIDE => self.gradient.add::<FMA, 6, 3, LANES>(&pixels, panels, self.sums),
-                        2 if WIDE => self.gradient.add::<FMA, 12, 2, LANES>(&pixels, panels, self.sums),
-                        _ if WIDE => self.gradient.add::<FMA, 12, 1, LANES>(&pixels, panels, self.sums),
-                        _ if FMA && outputs.channels <= HALF => self.gradient.add::<FMA, 12, 1, HALF>(&pixels, panels, self.sums),
-                        _ if FMA => self.gradient.add::<FMA, 6, 1, LANES>(&pixels, panels, self.sums),
-                        _ => self.gradient.add::<FMA, 2, 1, LANES>(&pixels, panels, self.sums),
+                        4 if WIDE => self.gradient.add::<FMA, 6, 4>(&pixels, panels, self.sums),
+                        3 if WIDE => self.gradient.add::<FMA, 6, 3>(&pixels, panels, self.sums),
+                        2 if WIDE => self.gradient.add::<FMA, 12, 2>(&pixels, panels, self.sums),
+                        _ if WIDE => self.gradient.add::<FMA, 12, 1>(&pixels, panels, self.sums),
+                        _ if FMA => self.gradient.add::<FMA, 6, 1>(&pixels, panels, self.sums),
+                        _ => self.gradient.add::<FMA, 2, 1>(&pixels, panels, self.sums),
                     }
                 }
             }
@@ -176,7 +175,7 @@ struct Pixels<'a> {
 impl WeightGradient<'_> {
     /// Adds the products of some pixels, in tiles of R taps and V panels of outputs.
     #[inline(always)]
-    fn add<const FMA: bool, const R: usize, const V: usize, const N: usize>(
+    fn add<const FMA: bool, const R: usize, const V: usize>(
         &self,
         pixels: &Pixels<'_>,
         panels: Range<usize>,
@@ -193,7 +192,7 @@ impl WeightGradient<'_> {
                     }
                 }
                 let source = &pixels.source[self.source.frame.place(a, 0) + tap..];
-                add_outer::<FMA, R, V, N>(&mut tile, source, pixels.windows, grads);
+                add_outer::<FMA, R, V>(&mut tile, source, pixels.windows, grads);
                 for panel in 0..V {
                     for (tile, sums) in tile.iter().zip(&mut sums[place(panel)..][..R]) {
                         *sums = tile[panel];

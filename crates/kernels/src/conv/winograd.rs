@@ -137,7 +137,7 @@ impl Kernel for Images<'_> {
                 for (index, (source, products)) in sources.zip(products.chunks_exact_mut(matrix)).enumerate() {
                     let rows = Rows { source: source.as_flattened(), starts: &starts, blocks: &blocks };
                     let columns = panels.clone().map(|panel| &weights.panel(panel)[index * channels..][..channels]);
-                    multiply::<FMA, WIDE>(&rows, columns, to.channels, products);
+                    multiply::<FMA, WIDE>(&rows, columns, products);
                 }
                 for (index, panel) in panels.clone().enumerate() {
                     let product = |tile: usize, place: usize| &products[place * matrix + tile * panels.len() + index];

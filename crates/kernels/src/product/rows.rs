@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::product::{HALF, Lanes, add_rows};
+use crate::product::{Lanes, add_rows};
 use crate::simd::LANES;
 
 /// The most places of a sum that are added at a time: with 64 columns they are 48 KiB, for the nearer caches.
@@ -59,32 +59,30 @@ pub(crate) fn room(rows: usize, panels: usize) -> usize {
     (rows + HIGHEST) * panels
 }
 
-/// The products of rows and the columns of one of the [`groups`], of which there are `columns`: `sums[row·panels + panel]`. Behind them,
-/// and in place of columns that are missing, come numbers without a meaning, in the [`room`].
+/// The products of rows and the columns of one of the [`groups`]: `sums[row·panels + panel]`. Behind them come numbers without
+/// a meaning, in the [`room`].
 ///
 /// A sum is over places from first to last.
 #[inline(always)]
 pub(crate) fn multiply<'a, const FMA: bool, const WIDE: bool>(
     rows: &Rows<'_>,
     panels: impl ExactSizeIterator<Item = &'a [Lanes]>,
-    columns: usize,
     sums: &mut [Lanes],
 ) {
-    // The sums of a tile take up to 24 of 32 registers with AVX-512, and 12 of 16 with less: few columns go with more rows.
+    // The sums of a tile take up to 24 of 32 registers with AVX-512, and 12 of 16 with less.
     match panels.len() {
-        4 if WIDE => rows.multiply::<FMA, 6, 4, LANES>(panels, sums),
-        3 if WIDE => rows.multiply::<FMA, 8, 3, LANES>(panels, sums),
-        2 if WIDE => rows.multiply::<FMA, HIGHEST, 2, LANES>(panels, sums),
-        _ if WIDE => rows.multiply::<FMA, HIGHEST, 1, LANES>(panels, sums),
-        _ if FMA && columns <= HALF => rows.multiply::<FMA, HIGHEST, 1, HALF>(panels, sums),
-        _ if FMA => rows.multiply::<FMA, 6, 1, LANES>(panels, sums),
-        _ => rows.multiply::<FMA, 2, 1, LANES>(panels, sums),
+        4 if WIDE => rows.multiply::<FMA, 6, 4>(panels, sums),
+        3 if WIDE => rows.multiply::<FMA, 8, 3>(panels, sums),
+        2 if WIDE => rows.multiply::<FMA, HIGHEST, 2>(panels, sums),
+        _ if WIDE => rows.multiply::<FMA, HIGHEST, 1>(panels, sums),
+        _ if FMA => rows.multiply::<FMA, 6, 1>(panels, sums),
+        _ => rows.multiply::<FMA, 2, 1>(panels, sums),
     }
 }
 
 impl Rows<'_> {
     #[inline(always)]
-    fn multiply<'a, const FMA: bool, const R: usize, const V: usize, const N: usize>(
+    fn multiply<'a, const FMA: bool, const R: usize, const V: usize>(
         &self,
         mut panels: impl Iterator<Item = &'a [Lanes]>,
         sums: &mut [Lanes],
@@ -108,7 +106,7 @@ impl Rows<'_> {
                     for panel in &mut columns {
                         *panel = &panel[at..];
                     }
-                    add_rows::<FMA, R, V, N>(tile, rows, columns);
+                    add_rows::<FMA, R, V>(tile, rows, columns);
                     at += piece.length;
                 }
             }
