@@ -85,9 +85,9 @@ pub(crate) fn figure(id: &'static str, experiment: &str, runs: &[Run]) -> Result
             let learned = learned(&selection, case, rule, &components)?;
             panels.extend(learned.map(|panel| Panel { title: named(&style::rule(rule.key).name), ..panel }));
         }
-        for (group, text) in [("hidden", "hidden weights"), ("head", "head")] {
+        for group in ["hidden", "head"] {
             let view = View {
-                title: &named(text),
+                title: &named(group),
                 of: Measure::new("train", "stable_rank", group),
                 over: Over::Epochs,
                 height: Height::Fitted("stable rank"),
