@@ -69,8 +69,13 @@ impl Place {
         let drawn = self.run(&["figures", self.1, "--scale", "paper", "--data", "hub", "--out", "out"]);
         assert_eq!(drawn.code, Some(0), "{}", drawn.stderr);
         assert!(self.0.path().join(format!("out/{}.svg", self.1)).is_file());
+        self.stored(&ended.stdout)
+    }
+
+    /// The trainings among the runs whose files are listed.
+    fn stored(&self, listed: &str) -> Vec<Run> {
         let store = Store::open(&self.0.path().join(".isorate/results")).unwrap();
-        let ids = ended.stdout.lines().filter_map(|line| {
+        let ids = listed.lines().filter_map(|line| {
             let path = line.split_whitespace().next()?;
             serde_json::from_value(path.rsplit('/').next()?.strip_suffix(".parquet")?.into()).ok()
         });
@@ -155,7 +160,10 @@ fn what_does_not_fit_the_weights_is_said() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     let failed: Vec<&str> = ended.stdout.lines().filter(|line| line.contains("multi-nli")).collect();
     assert_eq!(failed.len(), 2, "{}", ended.stdout);
-    assert!(failed.iter().all(|line| line.contains("failed at step 0") && line.contains("30")), "{failed:?}");
+    assert!(failed.iter().all(|line| line.ends_with("failed at step 0")), "{failed:?}");
+    for run in place.stored(&failed.join("\n")) {
+        assert!(matches!(&run.outcome, Outcome::Failed { step: 0, reason } if reason.contains("30")), "{:?}", run.outcome);
+    }
     assert_eq!(ended.stdout.lines().filter(|line| line.contains("celeba") && line.ends_with("finished")).count(), 2);
     // A row like any other: it is not made again, unless that is asked for.
     assert_eq!(place.run(&arguments).stderr, "");
@@ -164,7 +172,7 @@ fn what_does_not_fit_the_weights_is_said() {
     let other = shrunk("f8", &["sgd"], &[("celeba", "model.width", size(8))]);
     fs_err::write(place.0.path().join("paper/experiments/f8.toml"), other).unwrap();
     let refused = place.run(&arguments);
-    assert_eq!(refused.code, Some(1), "{}", refused.stderr);
+    assert_eq!(refused.code, Some(2), "{}", refused.stderr);
     for part in ["model.safetensors", "conv1.weight", "[4, 3, 7, 7]", "[8, 3, 7, 7]"] {
         assert!(refused.stderr.contains(part), "{part}: {}", refused.stderr);
     }
