@@ -19,23 +19,48 @@ pub(crate) struct Eigh {
 }
 
 /// The eigendecomposition of a symmetric matrix, of which one triangle is read.
+///
+/// A row of zeros, such as that of a token that no text had, is left out: its unit vector has the eigenvalue 0. (With such rows the
+/// algorithm may not come to an end.) When it does not converge, A + ‖A‖_max·I is decomposed: its eigenvectors are the same, its
+/// eigenvalues are not smaller by orders of magnitude than ‖A‖, and a difference of them is right to a few ε₆₄·‖A‖, as are those of A.
 pub(crate) fn eigh(matrix: MatRef<'_, f64>) -> Result<Eigh> {
     let size = matrix.nrows();
     if !all_finite(matrix) {
         return Err(Error::NonFiniteFactor { size });
     }
-    let scale = matrix.norm_max();
-    if scale == 0.0 {
-        return Ok(Eigh { values: vec![0.0; size], vectors: Mat::identity(size, size) });
-    }
+    // Of the triangle that is read.
+    let entry = |i: usize, j: usize| matrix[(i.max(j), i.min(j))];
+    let (rows, zeros): (Vec<usize>, Vec<usize>) = (0..size).partition(|&i| (0..size).any(|j| entry(i, j) != 0.0));
+    let scale = rows.iter().flat_map(|&i| (0..=i).map(move |j| entry(i, j).abs())).fold(0.0, f64::max);
     // The squares that the algorithm forms of entries near the ends of the range would leave it.
-    let scaled = Mat::from_fn(size, size, |i, j| matrix[(i, j)] / scale);
-    let mut vectors = Mat::zeros(size, size);
-    let mut values = symmetric_eigen(scaled.as_ref(), Some(&mut vectors)).ok_or(Error::EighDidNotConverge { size })?;
-    for value in &mut values {
-        *value *= scale;
+    let scaled = Mat::from_fn(rows.len(), rows.len(), |i, j| entry(rows[i], rows[j]) / scale);
+    let (mut found, vectors) =
+        decomposed(&scaled, 0.0).or_else(|| decomposed(&scaled, 1.0)).ok_or(Error::EighDidNotConverge { size })?;
+    found.iter_mut().for_each(|value| *value *= scale);
+    // Zeros come after the negative ones.
+    let below = found.partition_point(|&value| value < 0.0);
+    let mut all = Eigh { values: vec![0.0; size], vectors: Mat::zeros(size, size) };
+    for (index, &value) in found.iter().enumerate() {
+        let place = if index < below { index } else { index + zeros.len() };
+        all.values[place] = value;
+        for (i, &row) in rows.iter().enumerate() {
+            all.vectors[(row, place)] = vectors[(i, index)];
+        }
     }
-    Ok(Eigh { values, vectors })
+    for (place, &row) in (below..).zip(&zeros) {
+        all.vectors[(row, place)] = 1.0;
+    }
+    Ok(all)
+}
+
+/// The eigenvalues and eigenvectors of A from those of A + shift·I, if these are found.
+fn decomposed(matrix: &Mat<f64>, shift: f64) -> Option<(Vec<f64>, Mat<f64>)> {
+    let size = matrix.nrows();
+    let mut vectors = Mat::zeros(size, size);
+    let shifted = Mat::from_fn(size, size, |i, j| if i == j { matrix[(i, j)] + shift } else { matrix[(i, j)] });
+    let mut values = symmetric_eigen(shifted.as_ref(), Some(&mut vectors))?;
+    values.iter_mut().for_each(|value| *value -= shift);
+    Some((values, vectors))
 }
 
 /// Whether every entry is finite.
@@ -147,6 +172,41 @@ mod tests {
             assert!(difference(&(&vectors * diagonal * vectors.transpose()), &a) < 1e-13 * n as f64);
             assert!(difference(&(vectors.transpose() * &vectors), &identity(n)) < 1e-14 * n as f64);
             assert!(values.is_sorted());
+        }
+    }
+
+    #[test]
+    fn rows_of_zeros_are_eigenvectors() {
+        let b = sample(7, 5, 4);
+        let zeros = [0, 3, 6];
+        let b = Mat::from_fn(7, 5, |i, j| if zeros.contains(&i) { 0.0 } else { b[(i, j)] });
+        // Eigenvalues on both sides of those of the zeros.
+        for sign in [1.0, -1.0] {
+            let a =
+                Mat::from_fn(7, 7, |i, j| (&b * b.transpose())[(i, j)] + if i + j == 3 && i * j == 2 { sign * 9.0 } else { 0.0 });
+            let Eigh { values, vectors } = eigh(a.as_ref()).unwrap();
+            let diagonal = Mat::from_fn(7, 7, |i, j| if i == j { values[i] } else { 0.0 });
+            assert!(difference(&(&vectors * diagonal * vectors.transpose()), &a) < 1e-13);
+            assert!(difference(&(vectors.transpose() * &vectors), &identity(7)) < 1e-13);
+            assert!(values.is_sorted());
+            for row in zeros {
+                let place = (0..7).find(|&place| vectors[(row, place)] == 1.0).unwrap();
+                assert!(values[place] == 0.0);
+            }
+        }
+    }
+
+    /// What is decomposed when the first attempt does not converge.
+    #[test]
+    fn shifted_matrices_have_the_same_decomposition() {
+        let b = sample(30, 12, 6);
+        let a = &b * b.transpose();
+        let a = &a * faer::Scale(1.0 / a.norm_max());
+        for shift in [0.0, 1.0] {
+            let (values, vectors) = decomposed(&a, shift).unwrap();
+            let diagonal = Mat::from_fn(30, 30, |i, j| if i == j { values[i] } else { 0.0 });
+            assert!(difference(&(&vectors * diagonal * vectors.transpose()), &a) < 1e-14);
+            assert!(values[..18].iter().all(|value| value.abs() < 1e-14) && values[18] > 1e-3);
         }
     }
 

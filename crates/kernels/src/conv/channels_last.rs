@@ -1,27 +1,36 @@
 //! Images with the channels of a pixel side by side, and back.
 
 use crate::product::{Lanes, transpose};
-use crate::simd::LANES;
+use crate::simd::{HALF, LANES};
 
-/// Channels from which turning squares of 16 around is faster than moving one number at a time.
+/// Channels from which turning blocks of 16 pixels around is faster than moving one number at a time.
 const FEW: usize = 4;
 
 /// Puts the channels of each pixel of an image side by side: `out[places[pixel] + channel] = planes[channel·pixels + pixel]`.
 pub(crate) fn from_planes(planes: &[f32], channels: usize, places: &[usize], out: &mut [f32]) {
+    match channels {
+        ..=HALF => from_some::<HALF>(planes, channels, places, out),
+        _ => from_some::<LANES>(planes, channels, places, out),
+    }
+}
+
+/// W channels at a time.
+#[inline(always)]
+fn from_some<const W: usize>(planes: &[f32], channels: usize, places: &[usize], out: &mut [f32]) {
     let pixels = places.len();
-    for first in (0..channels).step_by(LANES) {
-        let width = LANES.min(channels - first);
+    for first in (0..channels).step_by(W) {
+        let width = W.min(channels - first);
         let planes = &planes[first * pixels..];
-        let mut square = [[0.0; LANES]; LANES];
+        let mut block = [[0.0; W]; LANES];
         for (start, places) in (0..pixels).step_by(LANES).zip(places.chunks(LANES)) {
             if width >= FEW && places.len() == LANES {
                 let row = |channel| if channel < width { lanes_at(planes, channel * pixels + start) } else { &[0.0; LANES] };
-                transpose(&std::array::from_fn(row), &mut square);
+                transpose::<W, LANES>(&std::array::from_fn(row), &mut block);
                 // A copy of a length that is known is an instruction or two.
-                for (&place, lanes) in places.iter().zip(&square) {
+                for (&place, lanes) in places.iter().zip(&block) {
                     match width {
-                        LANES => out[place + first..][..LANES].copy_from_slice(lanes),
-                        8 => out[place + first..][..8].copy_from_slice(&lanes[..8]),
+                        FEW => out[place + first..][..FEW].copy_from_slice(&lanes[..FEW]),
+                        _ if width == W => out[place + first..][..W].copy_from_slice(lanes),
                         _ => out[place + first..].iter_mut().zip(&lanes[..width]).for_each(|(out, number)| *out = *number),
                     }
                 }
@@ -36,14 +45,21 @@ pub(crate) fn from_planes(planes: &[f32], channels: usize, places: &[usize], out
     }
 }
 
-/// The way back for up to 16 channels: `planes[targets[i] + channel·pixels] = lanes[i·stride][channel]`.
-pub(crate) fn to_planes(lanes: &[Lanes], stride: usize, targets: &[usize], channels: usize, pixels: usize, planes: &mut [f32]) {
-    let mut square = [[0.0; LANES]; LANES];
+/// The way back for up to W channels: `planes[targets[i] + channel·pixels] = lanes[i·stride][channel]`.
+pub(crate) fn to_planes<const W: usize>(
+    lanes: &[Lanes<W>],
+    stride: usize,
+    targets: &[usize],
+    channels: usize,
+    pixels: usize,
+    planes: &mut [f32],
+) {
+    let mut block = [[0.0; LANES]; W];
     for (start, targets) in (0..).step_by(LANES).zip(targets.chunks(LANES)) {
         let first = targets[0];
         if targets.len() == LANES && targets.iter().zip(first..).all(|(&target, expected)| target == expected) {
-            transpose(&std::array::from_fn(|pixel| &lanes[(start + pixel) * stride]), &mut square);
-            for (channel, row) in square[..channels].iter().enumerate() {
+            transpose::<LANES, W>(&std::array::from_fn(|pixel| &lanes[(start + pixel) * stride]), &mut block);
+            for (channel, row) in block[..channels].iter().enumerate() {
                 planes[first + channel * pixels..][..LANES].copy_from_slice(row);
             }
         } else {

@@ -1,10 +1,8 @@
-//! Convolutions and the gradients of their inputs as correlations.
+//! Where the windows of a convolution lie, and those of the gradient of its input.
 
-use crate::conv::correlation::{Class, Correlation};
 use crate::conv::sizes::Sizes;
 use crate::conv::source::{Frame, Planes, Source};
 use crate::conv::winograd::Winograd;
-use crate::product::{Panels, Piece, blocks};
 
 /// Channels from which the transformations are worth it.
 const WINOGRAD: usize = 32;
@@ -48,19 +46,22 @@ impl Sizes {
         places.map(|(i, j)| frame.place(i * self.stride, j * self.stride)).collect()
     }
 
-    /// The convolution of one group.
-    pub fn forward(&self, weight: &[f32], group: usize) -> Correlation {
-        let ([kh, kw], frame) = (self.kernel, self.frame());
-        let pieces = (0..kh).map(|a| Piece { start: frame.place(a, 0), length: kw * self.inputs });
-        let taps = (0..kh).flat_map(|a| (0..kw).map(move |b| a * kw + b));
-        let weight_places: Vec<usize> = taps.flat_map(|tap| (0..self.inputs).map(move |c| c * kh * kw + tap)).collect();
-        let mut weights = Panels::new();
-        weights.gather(self.weights_of(weight, group), self.outputs, self.inputs * kh * kw, &weight_places);
-        let to = self.outputs_of(group);
-        Correlation {
-            from: self.source(group),
-            to,
-            classes: vec![Class { windows: self.windows(), targets: (0..to.pixels).collect(), blocks: blocks(pieces), weights }],
+    /// A convolution of one group.
+    pub fn forward(&self, group: usize) -> Geometry {
+        let ([kh, kw], [rows, columns]) = (self.kernel, self.output);
+        Geometry {
+            from: self.inputs_of(group),
+            input: self.input,
+            frame: self.frame(),
+            to: self.outputs_of(group),
+            columns,
+            step: self.stride,
+            classes: vec![Class {
+                pixels: [(0..rows).collect(), (0..columns).collect()],
+                first: [0, 0],
+                taps: [(0..kh).collect(), (0..kw).collect()],
+            }],
+            weights: WeightStrides { to: self.inputs * kh * kw, from: kh * kw, row: kw },
         }
     }
 
@@ -96,34 +97,78 @@ impl Sizes {
     /// x'[c, y, z] = Σ_{o, a, b} w[o, c, a, b]·g[o, i, j] over the places with s·i + a − p = y and s·j + b − p = z.
     ///
     /// Pixels with the same remainders of y + p and z + p by s have the same taps: those with these remainders.
-    pub fn input_gradient(&self, weight: &[f32], group: usize) -> Correlation {
-        let ([h, w], [kh, kw], s) = (self.input, self.kernel, self.stride);
+    pub fn input_gradient(&self, group: usize) -> Geometry {
+        let ([_, w], [kh, kw], s) = (self.input, self.kernel, self.stride);
         // Windows begin as many places before (y + p)/s as there are taps before the last one.
         let before = self.kernel.map(|kernel| (kernel - 1) / s);
         let size = |index: usize| before[index] + self.output[index].max((self.input[index] - 1 + self.padding) / s + 1);
-        let frame = Frame { before, size: [size(0), size(1)], channels: self.outputs };
-        let mut classes = Vec::new();
-        for (rest_y, rest_z) in (0..s.min(kh)).flat_map(|y| (0..s.min(kw)).map(move |z| (y, z))) {
-            let along = |size: usize, rest: usize| (0..size).filter(move |y| (y + self.padding) % s == rest);
-            let pixels = || along(h, rest_y).flat_map(move |y| along(w, rest_z).map(move |z| (y, z)));
+        // Pixels, the first place of the first window, and taps along one axis.
+        let along = |axis: usize, rest: usize| {
+            let pixels: Vec<usize> = (0..self.input[axis]).filter(|y| (y + self.padding) % s == rest).collect();
             // The last tap meets the first place of the window.
-            let taps = |kernel: usize, rest: usize| (rest..kernel).step_by(s).rev();
-            let (rows, columns) = (taps(kh, rest_y), taps(kw, rest_z));
-            let (first_y, first_z) = (before[0] + 1 - rows.len(), before[1] + 1 - columns.len());
-            let window = |(y, z): (usize, usize)| frame.place((y + self.padding) / s + first_y, (z + self.padding) / s + first_z);
-            let pieces = (0..rows.len()).map(|row| Piece { start: frame.place(row, 0), length: columns.len() * self.outputs });
-            let all = rows.clone().flat_map(|a| columns.clone().map(move |b| a * kw + b));
-            let places: Vec<usize> =
-                all.flat_map(|tap| (0..self.outputs).map(move |o| o * self.inputs * kh * kw + tap)).collect();
-            let mut weights = Panels::new();
-            weights.gather(self.weights_of(weight, group), self.inputs, kh * kw, &places);
-            classes.push(Class {
-                windows: pixels().map(window).collect(),
-                targets: pixels().map(|(y, z)| y * w + z).collect(),
-                blocks: blocks(pieces),
-                weights,
-            });
+            let taps: Vec<usize> = (rest..self.kernel[axis]).step_by(s).rev().collect();
+            let first = pixels.first().map_or(0, |y| (y + self.padding) / s + before[axis] + 1 - taps.len());
+            (pixels, first, taps)
+        };
+        let rests = (0..s.min(kh)).flat_map(|y| (0..s.min(kw)).map(move |z| (y, z)));
+        let classes = rests.map(|(rest_y, rest_z)| {
+            let ((ys, first_y, rows), (zs, first_z, columns)) = (along(0, rest_y), along(1, rest_z));
+            Class { pixels: [ys, zs], first: [first_y, first_z], taps: [rows, columns] }
+        });
+        Geometry {
+            from: self.outputs_of(group),
+            input: self.output,
+            frame: Frame { before, size: [size(0), size(1)], channels: self.outputs },
+            to: self.inputs_of(group),
+            columns: w,
+            step: 1,
+            classes: classes.collect(),
+            weights: WeightStrides { to: kh * kw, from: self.inputs * kh * kw, row: kw },
         }
-        Correlation { from: Source::new(self.outputs_of(group), self.output, frame), to: self.inputs_of(group), classes }
+    }
+}
+
+/// What a convolution and the gradient of its input have in common: sums over windows of framed images.
+pub(crate) struct Geometry {
+    pub from: Planes,
+    /// Rows and columns of a plane of `from`.
+    pub input: [usize; 2],
+    pub frame: Frame,
+    pub to: Planes,
+    /// Columns of a plane of `to`.
+    pub columns: usize,
+    /// Places in the frame from the window of a pixel to that of the next one of its class.
+    pub step: usize,
+    pub classes: Vec<Class>,
+    pub weights: WeightStrides,
+}
+
+/// Pixels of the result that weigh their windows alike.
+pub(crate) struct Class {
+    /// Their rows and columns in the result.
+    pub pixels: [Vec<usize>; 2],
+    /// The row and column of the frame where the window of the first one begins.
+    pub first: [usize; 2],
+    /// For each row and each column of the window, that of the weights.
+    pub taps: [Vec<usize>; 2],
+}
+
+/// Distances between weights.
+pub(crate) struct WeightStrides {
+    /// From one channel of the result to the next.
+    pub to: usize,
+    /// From one channel of the source to the next.
+    pub from: usize,
+    /// From one row of a filter to the next.
+    pub row: usize,
+}
+
+impl Geometry {
+    /// Where the weights of a class are for the first channel of the result: by rows and columns of the window and channels of
+    /// the source.
+    pub fn weight_places(&self, class: &Class) -> Vec<usize> {
+        let WeightStrides { from, row, .. } = self.weights;
+        let taps = class.taps[0].iter().flat_map(|a| class.taps[1].iter().map(move |b| a * row + b));
+        taps.flat_map(|tap| (0..self.frame.channels).map(move |channel| channel * from + tap)).collect()
     }
 }

@@ -13,6 +13,7 @@
 
 mod channels_last;
 mod correlation;
+mod direct;
 mod geometry;
 mod sizes;
 mod source;
@@ -23,9 +24,12 @@ mod winograd;
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
+use crate::conv::correlation::Correlation;
+use crate::conv::direct::Direct;
+use crate::conv::geometry::Geometry;
 use crate::conv::sizes::Sizes;
 use crate::graph;
-use crate::simd::Form;
+use crate::simd::{Form, HALF, LANES};
 use crate::values::{Values, on_cpu, values};
 
 /// How a kernel moves over the image: the same in both directions.
@@ -90,6 +94,19 @@ impl CustomOp2 for Conv2d {
     }
 }
 
+/// Channels of a result up to which its pixels, and not its channels, share a register.
+const FEW: usize = 8;
+
+impl Geometry {
+    /// The result in the channels that are meant, by the faster way.
+    fn run(&self, weight: &[f32], from: &[f32], to: &mut [f32], form: Form) {
+        match self.to.channels {
+            ..=FEW => Direct::new(self, weight).run(from, to, form),
+            _ => Correlation::new(self, weight).run(from, to, form),
+        }
+    }
+}
+
 impl Sizes {
     /// The result, [N, O, H', W'].
     fn convolve(&self, x: &[f32], weight: &[f32], form: Form) -> Vec<f32> {
@@ -100,7 +117,7 @@ impl Sizes {
         for group in 0..self.groups {
             let fast = self.fast_forward(weight, group);
             if !fast.is_some_and(|fast| fast.run(x, &mut y, form)) {
-                self.forward(weight, group).run(x, &mut y, form);
+                self.forward(group).run(self.weights_of(weight, group), x, &mut y, form);
             }
         }
         y
@@ -112,7 +129,7 @@ impl Sizes {
         for group in 0..self.groups {
             let fast = self.fast_input_gradient(weight, group);
             if !fast.is_some_and(|fast| fast.run(grad, &mut of_x, form)) {
-                self.input_gradient(weight, group).run(grad, &mut of_x, form);
+                self.input_gradient(group).run(self.weights_of(weight, group), grad, &mut of_x, form);
             }
         }
         of_x
@@ -126,7 +143,11 @@ impl Sizes {
         let size = self.outputs * self.inputs * self.kernel[0] * self.kernel[1];
         let mut of_weight = vec![0.0; self.groups * size];
         for group in 0..self.groups {
-            self.weight_gradient(x, grad, group, &mut of_weight[group * size..][..size], form);
+            let of_weight = &mut of_weight[group * size..][..size];
+            match self.outputs {
+                ..=HALF => self.weight_gradient::<HALF>(x, grad, group, of_weight, form),
+                _ => self.weight_gradient::<LANES>(x, grad, group, of_weight, form),
+            }
         }
         of_weight
     }

@@ -6,8 +6,10 @@ use rand::{Rng as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Conv2d, composed, conv2d};
+use crate::conv::correlation::Correlation;
+use crate::conv::direct::Direct;
 use crate::conv::sizes::Sizes;
-use crate::simd::Form;
+use crate::simd::{Form, HALF, LANES};
 
 fn uniform(count: usize, rng: &mut ChaCha8Rng) -> Vec<f32> {
     (0..count).map(|_| rng.random_range(-1.0..1.0)).collect()
@@ -114,6 +116,26 @@ proptest! {
     #[test]
     fn all_three_are_the_sums_of_the_formula(case in cases()) {
         case.check();
+    }
+
+    /// The ways for few channels and for many have the same products in the same order.
+    #[test]
+    fn ways_agree_to_the_bit(case in cases()) {
+        let Case { sizes, x, weight, grad } = &case;
+        let bits = |numbers: Vec<f32>| numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        for (group, form) in (0..sizes.groups).flat_map(|group| Form::ALL.map(|form| (group, form))) {
+            let weight = sizes.weights_of(weight, group);
+            for (geometry, from, to) in [(sizes.forward(group), x, grad.len()), (sizes.input_gradient(group), grad, x.len())] {
+                let (mut few, mut many) = (vec![0.0; to], vec![0.0; to]);
+                Direct::new(&geometry, weight).run(from, &mut few, form);
+                Correlation::new(&geometry, weight).run(from, &mut many, form);
+                prop_assert_eq!(bits(few), bits(many));
+            }
+            let (mut few, mut many) = (vec![0.0; weight.len()], vec![0.0; weight.len()]);
+            sizes.weight_gradient::<HALF>(x, grad, group, &mut few, form);
+            sizes.weight_gradient::<LANES>(x, grad, group, &mut many, form);
+            prop_assert_eq!(bits(few), bits(many));
+        }
     }
 
     /// Where Winograd's way is taken, with sizes that are not made of whole tiles.

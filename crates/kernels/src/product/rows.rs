@@ -106,7 +106,7 @@ impl Rows<'_> {
                     for panel in &mut columns {
                         *panel = &panel[at..];
                     }
-                    add_rows::<FMA, R, V>(tile, rows, columns);
+                    add_rows::<FMA, R, V, LANES>(tile, rows, columns);
                     at += piece.length;
                 }
             }

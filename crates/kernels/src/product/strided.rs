@@ -66,7 +66,7 @@ fn tile<const FMA: bool, const ADD: bool, const M: usize>(
             *left = a.values[row * a.row + place * a.column];
         }
         right[0].copy_from_slice(&b[place * b_width..][..LANES]);
-        add::<FMA, M, 1>(&mut sums, &left, &right);
+        add::<FMA, M, 1, LANES>(&mut sums, &left, &right);
     }
     for (row, [sums]) in sums.iter().enumerate() {
         let c = &mut c[row * c_width..][..LANES];

@@ -1,12 +1,12 @@
-//! Squares of 16×16 numbers, turned around.
+//! Blocks of 8 or 16 rows and columns of numbers, turned around.
 #![allow(unsafe_code, reason = "intrinsics, and code for processors that have them")]
 
 use crate::product::Lanes;
-use crate::simd::LANES;
 
-/// Columns to rows: `out[i][j] = rows[j][i]`.
+/// Columns to rows: `out[i][j] = rows[j][i]`, for multiples of 8 rows and columns.
 #[inline]
-pub(crate) fn transpose(rows: &[&Lanes; LANES], out: &mut [Lanes; LANES]) {
+pub(crate) fn transpose<const R: usize, const C: usize>(rows: &[&Lanes<C>; R], out: &mut [Lanes<R>; C]) {
+    const { assert!(R % 8 == 0 && C % 8 == 0, "blocks of 8×8") }
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
@@ -15,7 +15,7 @@ pub(crate) fn transpose(rows: &[&Lanes; LANES], out: &mut [Lanes; LANES]) {
     plain(rows, out);
 }
 
-fn plain(rows: &[&Lanes; LANES], out: &mut [Lanes; LANES]) {
+fn plain<const R: usize, const C: usize>(rows: &[&Lanes<C>; R], out: &mut [Lanes<R>; C]) {
     for (column, out) in out.iter_mut().enumerate() {
         for (out, row) in out.iter_mut().zip(rows) {
             *out = row[column];
@@ -23,29 +23,29 @@ fn plain(rows: &[&Lanes; LANES], out: &mut [Lanes; LANES]) {
     }
 }
 
-/// Four squares of 8×8. Left to itself, the compiler moves one number at a time.
+/// Squares of 8×8. Left to itself, the compiler moves one number at a time.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2")]
-fn avx2(rows: &[&Lanes; LANES], out: &mut [Lanes; LANES]) {
+fn avx2<const R: usize, const C: usize>(rows: &[&Lanes<C>; R], out: &mut [Lanes<R>; C]) {
     use std::arch::x86_64::{
         __m256, _mm256_loadu_ps, _mm256_permute2f128_ps, _mm256_shuffle_ps, _mm256_storeu_ps, _mm256_unpackhi_ps,
         _mm256_unpacklo_ps,
     };
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn load(row: &Lanes, half: usize) -> __m256 {
+    fn load<const C: usize>(row: &Lanes<C>, half: usize) -> __m256 {
         let numbers = &row.as_chunks::<8>().0[half];
         // SAFETY: eight f32 numbers are the 32 bytes that are read; no alignment is asked for.
         unsafe { _mm256_loadu_ps(numbers.as_ptr()) }
     }
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn store(row: &mut Lanes, half: usize, numbers: __m256) {
+    fn store<const R: usize>(row: &mut Lanes<R>, half: usize, numbers: __m256) {
         let out = &mut row.as_chunks_mut::<8>().0[half];
         // SAFETY: eight f32 numbers are the 32 bytes that are written; no alignment is asked for.
         unsafe { _mm256_storeu_ps(out.as_mut_ptr(), numbers) }
     }
-    for (half_row, half_column) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+    for (half_row, half_column) in (0..R / 8).flat_map(|row| (0..C / 8).map(move |column| (row, column))) {
         let row = |index: usize| load(rows[8 * half_row + index], half_column);
         let [a, b, c, d, e, f, g, h] = [row(0), row(1), row(2), row(3), row(4), row(5), row(6), row(7)];
         // Pairs of rows, of which each half of a register holds two columns, and four rows, of which it holds one.
@@ -71,21 +71,27 @@ fn avx2(rows: &[&Lanes; LANES], out: &mut [Lanes; LANES]) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn every_number_goes_to_its_place() {
+    fn every_number_goes_to_its_place_in<const R: usize, const C: usize>() {
         let mut next = 0.0;
-        let square: [Lanes; LANES] = std::array::from_fn(|_| {
+        let block: [Lanes<C>; R] = std::array::from_fn(|_| {
             std::array::from_fn(|_| {
                 next += 1.0;
                 next
             })
         });
         for way in [transpose, plain] {
-            let mut out = [[0.0; LANES]; LANES];
-            way(&square.each_ref(), &mut out);
-            for (i, row) in square.iter().enumerate() {
+            let mut out = [[0.0; R]; C];
+            way(&block.each_ref(), &mut out);
+            for (i, row) in block.iter().enumerate() {
                 assert_eq!(row.map(f32::to_bits), out.map(|out| out[i].to_bits()));
             }
         }
+    }
+
+    #[test]
+    fn every_number_goes_to_its_place() {
+        every_number_goes_to_its_place_in::<16, 16>();
+        every_number_goes_to_its_place_in::<8, 16>();
+        every_number_goes_to_its_place_in::<16, 8>();
     }
 }

@@ -3,6 +3,9 @@
 /// Elements that are worked on together: an AVX-512 register of f32, or several narrower ones.
 pub(crate) const LANES: usize = 16;
 
+/// Elements where there are too few for [`LANES`].
+pub(crate) const HALF: usize = 8;
+
 /// Σ f(xᵢ): lane by lane, then over the lanes by halves.
 #[inline(always)]
 pub(crate) fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {

@@ -8,7 +8,7 @@ mod exp;
 mod lanes;
 
 pub(crate) use exp::{exp, exponentials};
-pub(crate) use lanes::{LANES, largest, sum, sum2};
+pub(crate) use lanes::{HALF, LANES, largest, sum, sum2};
 
 /// Work that is compiled once for each set of instructions.
 ///
