@@ -2,9 +2,11 @@
 //!
 //! On the CPU, images are turned to channels last a few at a time, in a frame of zeros. A window of a pixel is then a few
 //! runs of numbers side by side, whatever the size of the image, the stride and the padding, so that a convolution is a
-//! product whose rows are windows, which are not copied. Three products make all of it: the convolution ([`forward`]), the
-//! gradient of its input, which is a convolution of the gradient of the result ([`input_gradient`]), and that of the weights, a
-//! sum over pixels ([`weight_gradient`]). Many 3×3 convolutions at stride 1 take fewer multiplications ([`winograd`]).
+//! product whose rows are windows ([`correlation`]), which are copied only where their runs are short. Three products make all of it: the
+//! convolution ([`forward`]), the gradient of its input, which is a convolution of the gradient of the result
+//! ([`input_gradient`]), and that of the weights, a sum over pixels ([`weight_gradient`]). For few channels of the result the
+//! first two leave images as they are and take pixels together instead of channels ([`direct`]). Many 3×3 convolutions at stride 1
+//! take fewer multiplications ([`winograd`]).
 //!
 //! A result is a sum in the same order on any number of threads.
 //!

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::conv::channels_last::{from_planes, to_planes};
 use crate::conv::sizes::Sizes;
 use crate::conv::source::{Source, repeated};
-use crate::product::{Lanes, add_outer, groups};
+use crate::product::{Lanes, add_outer, groups, unrolled};
 use crate::simd::{Form, HALF, Kernel};
 
 /// Outputs whose sums a task keeps, a multiple of 16.
@@ -184,22 +184,24 @@ impl<const W: usize> WeightGradient<'_, W> {
         sums: &mut [Lanes<W>],
     ) {
         let grads: [&[Lanes<W>]; V] = std::array::from_fn(|index| &pixels.grad[(panels.start + index) * pixels.all..]);
+        // No call may come between the sums of a tile and where they are stored: it would send them to the stack in every step.
+        let (rows, taps) = (self.rows(), self.taps.next_multiple_of(ROWS));
         for a in 0..self.sizes.kernel[0] {
             for tap in (0..self.taps).step_by(R) {
-                let place = |panel: usize| (panels.start + panel) * self.rows() + a * self.taps.next_multiple_of(ROWS) + tap;
+                let sums = &mut sums[panels.start * rows + a * taps + tap..];
                 let mut tile = [[[0.0; W]; V]; R];
-                for panel in 0..V {
-                    for (tile, sums) in tile.iter_mut().zip(&sums[place(panel)..][..R]) {
-                        tile[panel] = *sums;
+                unrolled!(PANEL in V, {
+                    for (tile, sums) in tile.iter_mut().zip(&sums[PANEL * rows..][..R]) {
+                        tile[PANEL] = *sums;
                     }
-                }
+                });
                 let source = &pixels.source[self.source.frame.place(a, 0) + tap..];
                 add_outer::<FMA, R, V, W>(&mut tile, source, pixels.windows, grads);
-                for panel in 0..V {
-                    for (tile, sums) in tile.iter().zip(&mut sums[place(panel)..][..R]) {
-                        *sums = tile[panel];
+                unrolled!(PANEL in V, {
+                    for (tile, sums) in tile.iter().zip(&mut sums[PANEL * rows..][..R]) {
+                        *sums = tile[PANEL];
                     }
-                }
+                });
             }
         }
     }

@@ -88,6 +88,17 @@ pub(crate) fn add_places<const FMA: bool, const R: usize, const V: usize>(
     *sums = inner;
 }
 
+/// `$body` with `$index` from 0 to `$count`, at most 12, without a loop.
+macro_rules! unrolled {
+    ($index:ident in $count:ident, $body:expr) => { unrolled!($index in $count, $body, 0 1 2 3 4 5 6 7 8 9 10 11) };
+    ($index:ident in $count:ident, $body:expr, $($number:literal)*) => {
+        $(if $number < $count {
+            const $index: usize = $number;
+            $body
+        })*
+    };
+}
+
 /// The products of one number of each row and W·V columns.
 #[inline(always)]
 pub(super) fn add<const FMA: bool, const R: usize, const V: usize, const W: usize>(
@@ -95,11 +106,14 @@ pub(super) fn add<const FMA: bool, const R: usize, const V: usize, const W: usiz
     left: &[f32; R],
     right: &[Lanes<W>; V],
 ) {
-    for (sums, &row) in sums.iter_mut().zip(left) {
-        for (sums, columns) in sums.iter_mut().zip(right) {
-            for (sum, &column) in sums.iter_mut().zip(columns) {
-                *sum = mul_add::<FMA>(row, column, *sum);
+    unrolled!(ROW in R, {
+        unrolled!(COLUMN in V, {
+            let (sums, row, columns) = (&mut sums[ROW][COLUMN], left[ROW], &right[COLUMN]);
+            for lane in 0..W {
+                sums[lane] = mul_add::<FMA>(row, columns[lane], sums[lane]);
             }
-        }
-    }
+        });
+    });
 }
+
+pub(crate) use unrolled;
