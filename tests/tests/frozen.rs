@@ -4,9 +4,6 @@
 
 use isorate_tests::{Workplace, root};
 
-/// Figures and tables for which nothing is frozen yet.
-const TO_COME: [&str; 3] = ["f9", "t9", "t10"];
-
 #[test]
 fn tables() {
     let workplace = Workplace::new();
@@ -33,8 +30,7 @@ fn committed_files_are_current() {
     workplace.succeed(&["figures", "--frozen", "--out", "out"]);
     let drawn = workplace.files("out");
     let list = workplace.succeed(&["figures", "--list"]).stdout;
-    let entries = list.lines().filter(|line| !TO_COME.contains(&line.split(' ').next().unwrap())).count();
-    assert_eq!(drawn.len(), 3 * entries, "three formats of each figure and table");
+    assert_eq!(drawn.len(), 3 * list.lines().count(), "three formats of each figure and table");
     for (path, bytes) in drawn {
         let committed = root().join("figures").join(path.file_name().unwrap());
         let same = fs_err::read(&committed).is_ok_and(|there| there == bytes);
@@ -55,8 +51,7 @@ fn claims() {
         found.sort_unstable();
         assert_eq!(found, keys);
         // Claims about data that are not in the program wait for paper scale, and say so.
-        let to_come = TO_COME.contains(&claim["experiment"].as_str().unwrap());
-        let waits = claim["statement"].as_str().unwrap().contains("paper scale") || to_come;
+        let waits = claim["statement"].as_str().unwrap().contains("paper scale");
         assert_eq!(claim["state"] == "not tested here", waits, "{}", claim["id"]);
     }
     // An empty store has no results to judge.

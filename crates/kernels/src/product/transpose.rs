@@ -6,7 +6,7 @@ use crate::product::Lanes;
 /// Columns to rows: `out[i][j] = rows[j][i]`, for multiples of 8 rows and columns.
 #[inline]
 pub(crate) fn transpose<const R: usize, const C: usize>(rows: &[&Lanes<C>; R], out: &mut [Lanes<R>; C]) {
-    const { assert!(R % 8 == 0 && C % 8 == 0, "blocks of 8×8") }
+    const { assert!(R.is_multiple_of(8) && C.is_multiple_of(8), "blocks of 8×8") }
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("avx2") {
         // SAFETY: the processor has AVX2.
