@@ -36,7 +36,9 @@ pub(crate) fn eigh(matrix: MatRef<'_, f64>) -> Result<Eigh> {
     let scaled = Mat::from_fn(rows.len(), rows.len(), |i, j| entry(rows[i], rows[j]) / scale);
     let (mut found, vectors) =
         decomposed(&scaled, 0.0).or_else(|| decomposed(&scaled, 1.0)).ok_or(Error::EighDidNotConverge { size })?;
-    found.iter_mut().for_each(|value| *value *= scale);
+    for value in &mut found {
+        *value *= scale;
+    }
     // Zeros come after the negative ones.
     let below = found.partition_point(|&value| value < 0.0);
     let mut all = Eigh { values: vec![0.0; size], vectors: Mat::zeros(size, size) };
@@ -59,7 +61,9 @@ fn decomposed(matrix: &Mat<f64>, shift: f64) -> Option<(Vec<f64>, Mat<f64>)> {
     let mut vectors = Mat::zeros(size, size);
     let shifted = Mat::from_fn(size, size, |i, j| if i == j { matrix[(i, j)] + shift } else { matrix[(i, j)] });
     let mut values = symmetric_eigen(shifted.as_ref(), Some(&mut vectors))?;
-    values.iter_mut().for_each(|value| *value -= shift);
+    for value in &mut values {
+        *value -= shift;
+    }
     Some((values, vectors))
 }
 
