@@ -108,7 +108,7 @@ pub(crate) use unrolled;
 
 /// The products of one number of each row and W·V columns.
 #[inline(always)]
-#[allow(clippy::needless_range_loop, clippy::items_after_statements, reason = "one index for three arrays; constants that count")]
+#[allow(clippy::needless_range_loop, reason = "one index for two arrays")]
 pub(super) fn add<const FMA: bool, const R: usize, const V: usize, const W: usize>(
     sums: &mut Tile<R, V, W>,
     left: &[f32; R],
